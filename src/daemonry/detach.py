@@ -1,0 +1,314 @@
+"""Fork, setsid, fork; who waits for whom, and who leaves how.
+
+Three processes take part. The *launcher* waits for reports. Its child, the *witness*, leads the new session and is the
+parent of the *daemon*: it alone can say how the daemon ended, and it ends what a failed start has left. When the daemon
+is ready the witness leaves, init becomes the daemon's parent, and the launcher exits.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+import warnings
+from contextlib import contextmanager, suppress
+
+from . import process, report
+from .forks import give_up_in_children
+from .hold import signals_held_off
+from .record import Record
+from .witness import DYING, GRACE, end_session, stay_as_witness
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+
+
+class Outcome(Record):
+    """How a start went wrong, for the launcher to raise."""
+
+    step: str
+    timeout: float | None
+    failed: report.Failed | None
+    ended: report.Ended | None
+    survivors: tuple[str, ...]
+
+
+class Tie:
+    """What ties a daemon to the processes that wait until it is ready."""
+
+    def __init__(self, reporter: report.Reporter, hatch: int, witness: int) -> None:
+        self.reporter = reporter
+        self.waited_for = True
+        self._hatch: int | None = hatch
+        self._witness = witness
+        give_up_in_children(self)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that must stay open until the daemon is ready."""
+        return [fd for fd in (self.reporter.fd, self._hatch) if fd is not None]
+
+    def release(self) -> None:
+        """Let the launcher and the witness go; return when init is the daemon's parent."""
+        self.reporter.ready()
+        self.waited_for = False
+        with suppress(BrokenPipeError):  # somebody has killed the witness: then there is nobody to let go
+            if self._hatch is not None:
+                os.write(self._hatch, b"r")
+        self.give_up()
+        # Its exit and the passing on of its children are one event, but where there are no pidfds only the first half
+        # of it can be waited for.
+        process.wait_for_exit(self._witness, GRACE)
+        deadline = time.monotonic() + GRACE
+        while os.getppid() == self._witness and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def give_up(self) -> None:
+        """Close the pipes; called in every process that the daemon forks, so that none keeps the launcher waiting."""
+        hatch, self._hatch = self._hatch, None
+        self.waited_for = False
+        self.reporter.give_up()
+        if hatch is not None:
+            os.close(hatch)
+
+
+def detach(
+    timeout: float | None, show: Callable[[str], object], close_others: Callable[[Iterable[int]], object]
+) -> Tie | Outcome:
+    """Become a daemon's process; answer its :class:`Tie` there, or an :class:`Outcome` in the launcher.
+
+    In the launcher of a daemon that gets ready it never returns: what Python would undo at exit now belongs to the
+    daemon, so the launcher leaves by ``os._exit(0)``.
+
+    :param timeout: seconds until the daemon must be ready; ``None`` for no limit.
+    :param show: called in the launcher with each text of progress.
+    :param close_others: closes all descriptors above 2 but the given ones, in the witness.
+    :raises OSError: when the pipes can't be made, or the first process can't be forked.
+
+    Source: daemon(7), SysV daemons, steps 5 to 8, 14 and 15.
+    """
+    launcher = None
+    try:
+        with _dispositions_for_waiting():
+            with signals_held_off(), _pipes() as pipes:
+                witness = _fork()
+                if witness == 0:
+                    return _lead_session(pipes, close_others)
+                launcher = _Launcher(witness, pipes.take_reports(), timeout, show)
+            return launcher.wait()
+    except BaseException as error:
+        if launcher is not None:
+            launcher.end_start()
+        if isinstance(error, _Terminated):
+            _die_of(signal.SIGTERM)
+        raise
+
+
+class _Terminated(BaseException):
+    """SIGTERM in the launcher, whose default action would leave a half-started daemon behind."""
+
+
+def _raise_terminated(_signum: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _die_of(signum: int) -> None:
+    """End as the default action of the signal would have ended us, so that our parent sees it."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
+@contextmanager
+def _dispositions_for_waiting() -> Iterator[None]:
+    """Let SIGTERM end the wait, and keep ended children until they are waited for.
+
+    A launcher that ignores SIGCHLD, or whose handler waits for any child, would lose the witness: its number would be
+    free, and with it the process group that is to be ended when the start fails.
+    """
+    children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    stop = signal.getsignal(signal.SIGTERM)
+    if stop is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        if stop is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, stop)
+        if children is not None:  # None: a handler from outside Python, which can't be put back
+            signal.signal(signal.SIGCHLD, children)
+
+
+class _Pipes:
+    """The pipe of the reports, from daemon and witness to launcher, and the hatch, from daemon to witness."""
+
+    def __init__(self) -> None:
+        self.reports = report.pipe()
+        try:
+            self.hatch = report.pipe()
+        except OSError:
+            _close(*self.reports)
+            raise
+        self._kept: set[int] = set()
+
+    def take(self, *ends: int) -> None:
+        """Let these ends outlive the pipes: from now on they belong to the caller."""
+        self._kept.update(ends)
+
+    def take_reports(self) -> int:
+        """Take and answer the launcher's end."""
+        self.take(self.reports[0])
+        return self.reports[0]
+
+    def close_rest(self) -> None:
+        """Close every end that nobody in this process took."""
+        _close(*({*self.reports, *self.hatch} - self._kept))
+
+
+@contextmanager
+def _pipes() -> Iterator[_Pipes]:
+    pipes = _Pipes()
+    try:
+        yield pipes
+    finally:
+        pipes.close_rest()
+
+
+def _close(*descriptors: int) -> None:
+    for fd in descriptors:
+        os.close(fd)
+
+
+def _fork() -> int:
+    # Threads have been warned of by name before, with advice; Python's own warning names none, and under -W error it
+    # would be raised in the parent when the child already runs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]) -> Tie:
+    """Lead a session of our own and fork the daemon; return there only."""
+    reporter = report.Reporter(pipes.reports[1])
+    daemon = 1
+    try:
+        os.setsid()
+        daemon = _fork()
+    except BaseException as error:
+        _tell_and_leave(reporter, error)
+    if daemon:
+        stay_as_witness(daemon, reporter, pipes.hatch[0], close_others)
+    pipes.take(pipes.reports[1], pipes.hatch[1])
+    return Tie(reporter, pipes.hatch[1], os.getppid())
+
+
+def _tell_and_leave(reporter: report.Reporter, error: BaseException) -> None:
+    # By os._exit, here and in the witness: this process is a copy of the launcher, and must not run what the launcher
+    # has to run at its exit.
+    try:
+        number = error.errno if isinstance(error, OSError) else None
+        reporter.failed(report.Failed(step="detach", message=str(error) or type(error).__name__, errno=number))
+    finally:
+        os._exit(1)
+
+
+class _Launcher:
+    """The process that waits until the daemon is ready."""
+
+    def __init__(self, witness: int, reports: int, timeout: float | None, show: Callable[[str], object]) -> None:
+        self._witness = witness
+        self._reports = reports
+        self._reader = report.Reader()
+        self._timeout = timeout
+        self._show = show
+        self._step = "detach"
+        self._ready = False
+        self._failed: report.Failed | None = None
+        self._ended: report.Ended | None = None
+        self._deadline: float = float("inf") if timeout is None else time.monotonic() + timeout
+        self._survivors: tuple[str, ...] = ()
+        self._done = False
+
+    def wait(self) -> Outcome:
+        """Wait until the daemon is ready, then leave; return only when it will not be."""
+        in_time = self._listen()
+        if self._ready:
+            with signals_held_off():
+                self._reap()
+                os._exit(0)
+        late = not in_time and self._failed is None
+        if not in_time or self._ended is None:
+            self.end_start()
+        else:
+            self._forget()
+        return Outcome(
+            step=self._step,
+            timeout=self._timeout if late else None,
+            failed=self._failed,
+            ended=self._ended,
+            survivors=self._survivors,
+        )
+
+    def end_start(self) -> None:
+        """End a start that is given up, with everything that it forked in its session."""
+        with signals_held_off():
+            if self._done:
+                return
+            # Our own child that nobody has waited for yet: the number is surely its own.
+            os.kill(self._witness, signal.SIGTERM)
+            self._deadline = time.monotonic() + GRACE + 2 * DYING
+            self._ready = False
+            self._listen()
+            if self._ended is None:
+                # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
+                with suppress(ProcessLookupError):
+                    os.kill(self._witness, signal.SIGKILL)
+                self._survivors = end_session(self._witness, tuple, lambda: None)
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._ended is not None:
+            self._survivors += self._ended.survivors
+        # Where /proc couldn't be asked for the members of the session, this reaches all but those that left its group.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._witness, signal.SIGKILL)
+        self._reap()
+        _close(self._reports)
+        self._done = True
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):  # another thread waits for any child
+            os.waitpid(self._witness, 0)
+
+    def _listen(self) -> bool:
+        """Hear the reports until the daemon is ready or has ended; answer false at the deadline."""
+        poll = select.poll()
+        poll.register(self._reports, select.POLLIN)
+        while not self._ready and self._ended is None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if not poll.poll(min(left, 86_400) * 1000):
+                continue
+            data = os.read(self._reports, 65_536)
+            if not data:
+                return True
+            for record in self._reader.feed(data):
+                self._hear(record)
+        return True
+
+    def _hear(self, record: Record) -> None:
+        if isinstance(record, report.Step):
+            self._step = record.name
+        elif isinstance(record, report.Progress):
+            self._show(record.text)
+        elif isinstance(record, report.Ready):
+            self._ready = True
+        elif isinstance(record, report.Ended):
+            self._ended = record
+        elif isinstance(record, report.Failed):
+            self._failed = record
+            # It only has to leave now, and the witness to clean up after it.
+            self._deadline = time.monotonic() + 2 * (GRACE + DYING)

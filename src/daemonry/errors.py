@@ -1,0 +1,83 @@
+"""The exceptions that daemonry raises."""
+
+from __future__ import annotations
+
+
+class DaemonError(Exception):
+    """The base class of every error of this library's own."""
+
+
+class DaemonStartError(DaemonError, OSError):
+    """A program could not become a daemon.
+
+    Raised by :meth:`DaemonContext.open` in the launcher, where a terminal still shows it, whichever process the
+    error happened in.
+
+    :ivar step: ``str``, the name of the step that failed; ``"body"`` when the steps were done and the body of the
+        with-block ended before the daemon was ready.
+    :ivar errno: ``int``, the system's error number, or ``None`` when the failure was not the system's.
+    :ivar pid: ``int``, the process that is in the way (the holder of a lock), or ``None``.
+    :ivar signum: ``int``, the signal that killed the daemon, or ``None``.
+    :ivar status: ``int``, the exit status with which the daemon ended by itself, or ``None``.
+    :ivar traceback: ``str``, the daemon's traceback, or ``None`` when no exception was seen there.
+    :ivar survivors: tuple of ``str``, the processes of this start that could not be ended.
+    """
+
+    step: str | None = None
+    pid: int | None = None
+    signum: int | None = None
+    status: int | None = None
+    traceback: str | None = None
+    survivors: tuple[str, ...] = ()
+
+    def __init__(self, errno: int | None, message: str) -> None:
+        super().__init__(errno, message)
+        self.message = message
+
+    def __str__(self) -> str:
+        place = f"step {self.step}: " if self.step else ""
+        left = f"; still running: {', '.join(self.survivors)}" if self.survivors else ""
+        return f"cannot start the daemon: {place}{self.message}{left}"
+
+
+class InvalidOption(DaemonStartError, ValueError):
+    """An option of a context can't be meant as it stands; nothing has been changed yet.
+
+    :ivar option: ``str``, the name of the option.
+    """
+
+    step = "check_options"
+    option: str | None = None
+
+    def __init__(self, option: str, message: str, errno: int | None = None) -> None:
+        super().__init__(errno, f"{option}: {message}")
+        self.option = option
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _unpickled_option, (self.errno, self.message), self.__dict__
+
+
+def _unpickled_option(errno: int | None, message: str) -> InvalidOption:
+    option, _, rest = message.partition(": ")
+    return InvalidOption(option, rest, errno)
+
+
+class DaemonTraceback(Exception):
+    """The cause of a :class:`DaemonStartError`: the traceback as it was in the daemon, which is another process."""
+
+    def __str__(self) -> str:
+        return f'in the daemon\n"""\n{self.args[0]}"""'
+
+
+class Terminated(SystemExit):
+    """Ends the with-block because of a signal; uncaught, the program ends with status 0.
+
+    :ivar signum: ``int``, the signal that asked for it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(0)
+        self.signum = signum
+
+    def __reduce__(self) -> tuple[type[Terminated], tuple[int]]:
+        return type(self), (self.signum,)

@@ -1,0 +1,152 @@
+"""From an exception in the daemon to the one that the launcher raises."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from . import report
+from .errors import DaemonStartError, DaemonTraceback, Terminated
+from .signals import name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .detach import Outcome
+
+
+def failed(step: str, error: BaseException, then: BaseException | None = None) -> report.Failed:
+    """Answer what the launcher is told of an exception that ended a step, or the body.
+
+    :param then: the exception that undoing it met, if any.
+    """
+    import traceback
+
+    if isinstance(error, DaemonStartError) and error.step:
+        step = error.step
+    return report.Failed(
+        step=step,
+        message=message_of(error) + (f"; and undoing it: {message_of(then)}" if then is not None else ""),
+        errno=_errno_of(error),
+        status=_status_of(error),
+        traceback="".join(traceback.format_exception(type(error), error, error.__traceback__)),
+        locked=_kind_of_lock_error(error),
+        pid=_pid_of(error),
+    )
+
+
+def of_body(error: BaseException | None) -> report.Failed:
+    """Answer what the launcher is told of a body that ended before it said that the daemon is ready."""
+    if error is None:
+        return report.Failed(step="body", message="it ended before it was ready", status=0)
+    return failed("body", error)
+
+
+def message_of(error: BaseException) -> str:
+    """Say in a line what an exception means to the one who started the program."""
+    if isinstance(error, Terminated):
+        return f"ended by {name_of(error.signum)}"
+    if isinstance(error, SystemExit):
+        told = isinstance(error.code, str)
+        return str(error.code) if told else f"exited with status {_status_of(error)}"
+    if isinstance(error, DaemonStartError):
+        return error.message
+    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([error.strerror, *names])
+    text = str(error)
+    if (text and isinstance(error, OSError)) or _kind_of_lock_error(error):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _status_of(error: BaseException) -> int | None:
+    if not isinstance(error, SystemExit):
+        return None
+    if error.code is None:
+        return 0
+    return error.code if isinstance(error.code, int) else 1
+
+
+def _errno_of(error: BaseException) -> int | None:
+    # The errors of lockfile tell no number; the system's error that they were raised for does.
+    for each in (error, error.__cause__, error.__context__):
+        number = getattr(each, "errno", None)
+        if isinstance(number, int):
+            return number
+    return None
+
+
+def _pid_of(error: BaseException) -> int | None:
+    pid = getattr(error, "pid", None)
+    return pid if isinstance(pid, int) else None
+
+
+def _kind_of_lock_error(error: BaseException) -> str | None:
+    # Nobody can raise an error of a package that nobody has imported.
+    lockfile: Any = sys.modules.get("lockfile")
+    if lockfile is None:
+        return None
+    kinds = {"timeout": lockfile.LockTimeout, "locked": lockfile.AlreadyLocked, "failed": lockfile.LockError}
+    return next((name for name, kind in kinds.items() if isinstance(error, kind)), None)
+
+
+def start_error(step: str, error: BaseException, then: BaseException | None) -> DaemonStartError:
+    """Answer the error to raise for one that ended a step in this same process."""
+    if isinstance(error, DaemonStartError):
+        error.step = error.step or step
+        return error
+    return _error(failed(step, error, then))
+
+
+def error_of(outcome: Outcome) -> DaemonStartError:
+    """Answer the error to raise in the launcher for the way in which a start went wrong."""
+    error = _told(outcome.failed) if outcome.failed is not None and outcome.timeout is None else _found_out(outcome)
+    error.survivors = outcome.survivors
+    return error
+
+
+def _told(failure: report.Failed) -> DaemonStartError:
+    error = _error(failure)
+    # What the system or another daemon refused is all said in the message; a mistake in the program is not.
+    if error.traceback and error.errno is None:
+        error.__cause__ = DaemonTraceback(error.traceback)
+    return error
+
+
+def _error(failure: report.Failed) -> DaemonStartError:
+    error = _class_for(failure.locked)(failure.errno, failure.message)
+    error.step = failure.step
+    error.pid = failure.pid
+    error.status = failure.status
+    error.traceback = failure.traceback
+    return error
+
+
+def _class_for(locked: str | None) -> type[DaemonStartError]:
+    if locked not in ("locked", "timeout"):
+        return DaemonStartError
+    from .pidfile import DaemonAlreadyRunning, DaemonLockTimeout
+
+    return DaemonLockTimeout if locked == "timeout" else DaemonAlreadyRunning
+
+
+def _found_out(outcome: Outcome) -> DaemonStartError:
+    """Answer the error for a daemon that could not say itself what was wrong."""
+    number, message = None, "the daemon ended without a word"
+    ended = outcome.ended
+    if outcome.timeout is not None:
+        number, message = errno.ETIMEDOUT, f"not ready after {outcome.timeout:g} seconds; the daemon has been ended"
+    elif ended is not None and ended.signum is not None:
+        message = f"the daemon was killed by {name_of(ended.signum)}"
+    elif ended is not None and ended.status is not None:
+        message = f"the daemon exited with status {ended.status} before it was ready"
+    error = DaemonStartError(number, message)
+    error.step = outcome.step
+    if ended is not None and outcome.timeout is None:
+        error.signum, error.status = ended.signum, ended.status
+    if outcome.failed is not None:
+        # Ended by SIGTERM because it was late, it has told where it was just then.
+        error.traceback = outcome.failed.traceback
+    return error

@@ -1,0 +1,125 @@
+"""The root directory, the working directory and the umask."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .errors import InvalidOption
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Union
+
+    AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
+
+
+class RootDirectory(Record):
+    """The directory that becomes ``/``; ``None`` leaves the root as it is."""
+
+    path: str | None
+
+    def __str__(self) -> str:
+        return self.path or "unchanged"
+
+
+class WorkingDirectory(Record):
+    """The directory to work in, as it is named inside the new root."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Umask(Record):
+    """The bits that new files don't get."""
+
+    mask: int
+
+    def __str__(self) -> str:
+        return f"{self.mask:#05o}"
+
+
+def resolve_root(path: AnyPath | None) -> RootDirectory:
+    """Answer the root directory, made absolute.
+
+    :raises InvalidOption: when it is no directory.
+    """
+    if path is None:
+        return RootDirectory(path=None)
+    absolute = os.path.abspath(text_of(path, "chroot_directory"))
+    _require_directory(absolute, "chroot_directory")
+    return RootDirectory(path=absolute)
+
+
+def resolve_working_directory(path: AnyPath, root: RootDirectory) -> WorkingDirectory:
+    """Answer the working directory, absolute as it will be inside ``root``.
+
+    :raises InvalidOption: when it is no directory there.
+    """
+    text = text_of(path, "working_directory")
+    if root.path is None:
+        absolute = os.path.abspath(text)
+        _require_directory(absolute, "working_directory")
+        return WorkingDirectory(path=absolute)
+    absolute = os.path.normpath(os.path.join("/", text))
+    outside = os.path.join(root.path, absolute.lstrip("/"))
+    # A symbolic link inside the new root leads elsewhere when it is followed from out here: only what is surely
+    # missing is refused now, and the step itself finds out about the rest.
+    if os.path.realpath(outside) == os.path.join(os.path.realpath(root.path), absolute.lstrip("/")).rstrip("/"):
+        _require_directory(outside, "working_directory")
+    return WorkingDirectory(path=absolute)
+
+
+def resolve_umask(mask: object) -> Umask:
+    """Answer the umask.
+
+    :raises InvalidOption: when it is no number from 0 to 0o777.
+    """
+    if isinstance(mask, bool) or not isinstance(mask, int) or not 0 <= mask <= 0o777:
+        raise InvalidOption("umask", f"must be an int from 0 to 0o777, such as 0o022, not {mask!r}")
+    return Umask(mask=mask)
+
+
+def text_of(path: object, option: str) -> str:
+    """Answer a path as text.
+
+    :raises InvalidOption: when it is none.
+    """
+    try:
+        text = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InvalidOption(option, f"must be a path, not {path!r}") from error
+    if not text or "\0" in text:
+        raise InvalidOption(option, f"{text!r} can't be a path")
+    return text
+
+
+def _require_directory(path: str, option: str) -> None:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise InvalidOption(option, f"{path}: {error.strerror}", error.errno) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise InvalidOption(option, f"{path} is not a directory")
+
+
+def change_root(root: RootDirectory) -> None:
+    """Make the directory the root; see chroot(2)."""
+    if root.path is not None:
+        os.chroot(root.path)
+        # chroot(2) leaves the working directory outside, from where ".." leads all the way out.
+        os.chdir("/")
+
+
+def change_working_directory(directory: WorkingDirectory) -> None:
+    """Go to the working directory; see chdir(2)."""
+    os.chdir(directory.path)
+
+
+def set_umask(umask: Umask) -> int:
+    """Set the umask and answer the one before; see umask(2)."""
+    return os.umask(umask.mask)

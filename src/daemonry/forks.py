@@ -1,0 +1,35 @@
+"""What a forked child must not keep of its parent's: a lock, a pipe, a wake-up."""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Owner(Protocol):
+        """Something that belongs to one process."""
+
+        def give_up(self) -> None:
+            """Close what was inherited, in the child that inherited it, without undoing it for the parent."""
+
+
+# One hook and a set of weak references, for a hook can't be taken back: hooking in every owner by itself would keep
+# each of them alive for good.
+_owners: weakref.WeakSet[Owner] = weakref.WeakSet()
+
+
+def give_up_in_children(owner: Owner) -> None:
+    """From now on, call ``owner.give_up()`` first thing in every child that this process forks."""
+    _owners.add(owner)
+
+
+def _give_up_all() -> None:
+    for owner in list(_owners):
+        owner.give_up()
+    _owners.clear()
+
+
+os.register_at_fork(after_in_child=_give_up_all)

@@ -1,0 +1,116 @@
+"""The options of a context: what PEP 3143 names, and what this library adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .signals import default_signal_map
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+    from typing import Any, Union
+
+    from .filesystem import AnyPath
+    from .signals import Target
+
+    StreamTarget = Union[AnyPath, int, Any, None]
+
+
+class Options:
+    """The options of a :class:`DaemonContext`, as the user wrote them: nothing is looked at before ``open()``.
+
+    :param chroot_directory: path of the new root directory; ``None`` leaves the root.
+    :param working_directory: path to work in, inside the new root.
+    :param umask: int, the bits that new files don't get. 0, as PEP 3143 says; 0o022 or 0o027 is wiser.
+    :param uid: number or name of the user to run as; ``None`` for the real user, which gives up set-uid elevation.
+    :param gid: number or name of the group; ``None`` for the primary group of ``uid``, or the real group without one.
+    :param initgroups: whether the supplementary groups become the user's. Otherwise they become none if ``uid`` or
+        ``gid`` is given, and stay if neither is.
+    :param no_new_privileges: whether no program that is executed later can gain rights (set-uid bits, file
+        capabilities); see prctl(2), PR_SET_NO_NEW_PRIVS.
+    :param prevent_core: whether core files are prevented.
+    :param detach_process: whether to fork; ``None`` forks unless a service manager, a container or inetd has started
+        the program.
+    :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open; ``None`` for none.
+    :param preserve_logging: whether the descriptors of all logging handlers stay open.
+    :param pidfile: a context manager that is entered while the program is still privileged, :class:`PIDLockFile` for
+        instance; ``None`` for none.
+    :param stdin: what descriptor 0 becomes: ``None`` (``/dev/null``, or unchanged if the program doesn't fork), a path,
+        a descriptor, a file, or an object without descriptor, which becomes ``sys.stdin``.
+    :param stdout: the same for descriptor 1; a path is opened to append, made with mode 0640 and given to ``uid``.
+    :param stderr: the same for descriptor 2.
+    :param signal_map: mapping of signals to what they do; ``None`` for :func:`default_signal_map`. SIGTERM calls
+        :meth:`terminate` also when a map leaves it out and the program has no handler for it.
+    :param environment: mapping that replaces the environment; ``None`` keeps it.
+    :param ready: ``"auto"``: the daemon is ready when the body begins; ``"manual"``: when it calls ``ready()``.
+    :param start_timeout: seconds until the daemon must be ready, or it is ended; ``None`` for no limit.
+    """
+
+    # Slots, so that a misspelt option can't be assigned; subclasses, which have attributes of their own, may.
+    __slots__ = (
+        "_ready_when",
+        "chroot_directory",
+        "detach_process",
+        "environment",
+        "files_preserve",
+        "gid",
+        "initgroups",
+        "no_new_privileges",
+        "pidfile",
+        "preserve_logging",
+        "prevent_core",
+        "signal_map",
+        "start_timeout",
+        "stderr",
+        "stdin",
+        "stdout",
+        "uid",
+        "umask",
+        "working_directory",
+    )
+
+    def __init__(
+        self,
+        *,
+        chroot_directory: AnyPath | None = None,
+        working_directory: AnyPath = "/",
+        umask: int = 0,
+        uid: int | str | None = None,
+        gid: int | str | None = None,
+        initgroups: bool = False,
+        no_new_privileges: bool = False,
+        prevent_core: bool = True,
+        detach_process: bool | None = None,
+        files_preserve: Iterable[Any] | None = None,
+        preserve_logging: bool = True,
+        pidfile: AbstractContextManager[Any] | None = None,
+        stdin: StreamTarget = None,
+        stdout: StreamTarget = None,
+        stderr: StreamTarget = None,
+        signal_map: Mapping[Any, Target] | None = None,
+        environment: Mapping[str, str] | None = None,
+        ready: str = "auto",
+        start_timeout: float | None = None,
+    ) -> None:
+        self.chroot_directory = chroot_directory
+        self.working_directory = working_directory
+        self.umask = umask
+        self.uid = uid
+        self.gid = gid
+        self.initgroups = initgroups
+        self.no_new_privileges = no_new_privileges
+        self.prevent_core = prevent_core
+        self.detach_process = detach_process
+        # An iterator gives its items once, and plan() may ask for them before open() does.
+        self.files_preserve = list(files_preserve) if isinstance(files_preserve, Iterator) else files_preserve
+        self.preserve_logging = preserve_logging
+        self.pidfile = pidfile
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.signal_map = default_signal_map() if signal_map is None else signal_map
+        self.environment = environment
+        self.start_timeout = start_timeout
+        self._ready_when = ready

@@ -1,0 +1,297 @@
+"""Every option of a context, resolved in the launcher into the value that its step will use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from functools import cached_property
+
+from . import descriptors, filesystem, logs, privileges, service_manager, signals, streams
+from .errors import InvalidOption
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from .options import Options
+
+
+READY_WHEN = ("auto", "manual")
+
+
+class Detaching(Record):
+    """Whether the program forks, and why."""
+
+    detach: bool
+    reason: str
+    start_timeout: float | None
+
+    def __str__(self) -> str:
+        limit = f", ready within {self.start_timeout:g} seconds" if self.detach and self.start_timeout else ""
+        return f"{'fork, setsid, fork' if self.detach else 'stay in the foreground'}: {self.reason}{limit}"
+
+
+class Streams(Record):
+    """Where descriptors 0, 1 and 2 will point; files opened by path are given to ``owner``."""
+
+    streams: tuple[streams.Stream, ...]
+    owner: tuple[int, int] | None
+
+    def __str__(self) -> str:
+        return ", ".join(str(stream) for stream in self.streams)
+
+
+class Environment(Record):
+    """The variables that replace the environment; ``None`` keeps it."""
+
+    variables: dict[str, str] | None
+
+    def __str__(self) -> str:
+        return "unchanged" if self.variables is None else f"replaced by {len(self.variables)} variables"
+
+
+class Readiness(Record):
+    """When the daemon counts as ready."""
+
+    manual: bool
+
+    def __str__(self) -> str:
+        return "when the body calls ready()" if self.manual else "when the body begins"
+
+
+class PlannedStep(Record):
+    """One step that ``open()`` would take; ``value`` is what it would use, ``None`` for a step without a value."""
+
+    name: str
+    value: Record | None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}: {self.value}"
+
+
+VALUE_OF_STEP = {
+    "detach": "detaching",
+    "close_descriptors": "closing",
+    "redirect_streams": "streams",
+    "prevent_core_dump": "core_limit",
+    "lock_pidfile": "pidfile",
+    "change_root": "root",
+    "change_working_directory": "working_directory",
+    "set_umask": "umask",
+    "clean_environment": "environment",
+    "drop_privileges": "rights",
+    "install_signal_handlers": "signals",
+    "notify_ready": "readiness",
+}
+
+
+class Pidfile(Record):
+    """The context manager that is entered as the pidfile."""
+
+    lock: Any
+
+    def __str__(self) -> str:
+        return "none" if self.lock is None else str(getattr(self.lock, "path", None) or repr(self.lock))
+
+
+class Plan:
+    """The values that the steps of a context use, each resolved once, when it is asked for first."""
+
+    def __init__(self, options: Options, steps: Iterable[str]) -> None:
+        self._options = options
+        self._steps = tuple(steps)
+
+    def resolved(self) -> tuple[PlannedStep, ...]:
+        """Answer the steps with the values that they would use.
+
+        :raises InvalidOption: when an option that one of them uses can't be meant.
+        """
+        return tuple(PlannedStep(name=name, value=self._value(name)) for name in self._steps)
+
+    def _value(self, step: str) -> Record | None:
+        return getattr(self, VALUE_OF_STEP[step]) if step in VALUE_OF_STEP else None
+
+    @cached_property
+    def facts(self) -> service_manager.Facts:
+        return service_manager.facts_of_this_process()
+
+    @cached_property
+    def starter(self) -> service_manager.Starter:
+        return service_manager.who_started(self.facts)
+
+    @cached_property
+    def manager(self) -> service_manager.Manager:
+        return service_manager.manager_of(self.starter, self.facts.environment)
+
+    @cached_property
+    def activation_sockets(self) -> tuple[int, ...]:
+        return service_manager.activation_sockets(self.facts.environment, self.facts.pid)
+
+    @cached_property
+    def detaching(self) -> Detaching:
+        wanted = self._options.detach_process
+        timeout = _seconds_or_none("start_timeout", self._options.start_timeout)
+        if wanted not in (None, True, False):
+            raise InvalidOption("detach_process", f"must be True, False or None, not {wanted!r}")
+        if wanted and self.facts.pid == 1:
+            raise InvalidOption(
+                "detach_process", "process 1 can't detach: the system or the container ends with it; leave it to None"
+            )
+        if wanted is not None:
+            return Detaching(detach=bool(wanted), reason="as asked", start_timeout=timeout)
+        return Detaching(detach=self.starter.name is None, reason=f"started by {self.starter}", start_timeout=timeout)
+
+    @cached_property
+    def closing(self) -> descriptors.Closing:
+        numbers = [*self.activation_sockets]
+        if self._options.preserve_logging:
+            numbers += logs.descriptors()
+        if "redirect_streams" in self._steps:
+            numbers += [stream.source for stream in self.streams.streams if isinstance(stream.source, int)]
+        closing = descriptors.resolve(self._options.files_preserve, numbers, logs.files_of)
+        self._refuse_kept_below_three(closing)
+        return closing
+
+    def _refuse_kept_below_three(self, closing: descriptors.Closing) -> None:
+        # Started with one of the three closed, the program's next file got that number, and a stream would be put
+        # over it.
+        for name in streams.NAMES:
+            number = streams.NAMES.index(name)
+            if getattr(sys, f"__{name}__") is None and number in closing.kept:
+                raise InvalidOption(
+                    "files_preserve",
+                    f"descriptor {number} is a file to preserve, because {name} was closed when the program started; "
+                    f"start it with {name} open, if only on {os.devnull}",
+                )
+
+    @cached_property
+    def streams(self) -> Streams:
+        keep = not self.detaching.detach
+        found = tuple(
+            streams.resolve(name, getattr(self._options, name), self.root.path, keep) for name in streams.NAMES
+        )
+        return Streams(streams=found, owner=self._owner_of_files())
+
+    def _owner_of_files(self) -> tuple[int, int] | None:
+        if "drop_privileges" not in self._steps or os.geteuid() != 0 or self.rights.uid == 0:
+            return None
+        return self.rights.uid, self.rights.gid
+
+    @property
+    def stderr_discarded(self) -> bool:
+        """Whether nobody sees what is written to descriptor 2."""
+        return "redirect_streams" in self._steps and self.streams.streams[2].discarded
+
+    @cached_property
+    def core_limit(self) -> privileges.CoreLimit:
+        return privileges.CoreLimit(prevent=bool(self._options.prevent_core))
+
+    @cached_property
+    def pidfile(self) -> Pidfile:
+        lock = self._options.pidfile
+        _require_usable_lock(lock)
+        return Pidfile(lock=lock)
+
+    @cached_property
+    def root(self) -> filesystem.RootDirectory:
+        # Where the step is left out, the other directories are not inside it.
+        path = self._options.chroot_directory if "change_root" in self._steps else None
+        return filesystem.resolve_root(path)
+
+    @cached_property
+    def working_directory(self) -> filesystem.WorkingDirectory:
+        return filesystem.resolve_working_directory(self._options.working_directory, self.root)
+
+    @cached_property
+    def umask(self) -> filesystem.Umask:
+        return filesystem.resolve_umask(self._options.umask)
+
+    @cached_property
+    def environment(self) -> Environment:
+        return Environment(variables=_variables(self._options.environment))
+
+    @cached_property
+    def rights(self) -> privileges.Rights:
+        options = self._options
+        return privileges.resolve(options.uid, options.gid, options.initgroups, options.no_new_privileges)
+
+    @cached_property
+    def signals(self) -> signals.SignalMap:
+        targets = self._options.signal_map
+        return signals.resolve(signals.default_signal_map() if targets is None else targets, self._options)
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        when = self._options._ready_when
+        if when not in READY_WHEN:
+            raise InvalidOption("ready", f"must be one of {', '.join(map(repr, READY_WHEN))}, not {when!r}")
+        return Readiness(manual=when == "manual")
+
+    @property
+    def leaves_its_files(self) -> bool:
+        """Whether modules may be out of the daemon's reach later: another root, or another user."""
+        return self.root.path is not None or ("drop_privileges" in self._steps and self.rights.uid != os.geteuid())
+
+    def address_sockets_to_this_process(self) -> None:
+        """Put LISTEN_PID right after a fork; see sd_listen_fds(3)."""
+        if self.activation_sockets:
+            os.environ["LISTEN_PID"] = str(os.getpid())
+
+
+def _seconds_or_none(option: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InvalidOption(option, f"must be a number of seconds above 0, or None for no limit, not {value!r}")
+    return float(value)
+
+
+def _variables(given: Any) -> dict[str, str] | None:
+    if given is None:
+        return None
+    try:
+        items = list(given.items())
+    except AttributeError as error:
+        raise InvalidOption("environment", f"must be a mapping or None, not {given!r}") from error
+    for name, value in items:
+        if not (isinstance(name, str) and isinstance(value, str)) or not name or "=" in name or "\0" in name + value:
+            raise InvalidOption("environment", f"{name!r}: {value!r} can't be a variable")
+    return dict(items)
+
+
+def _require_usable_lock(lock: Any) -> None:
+    if lock is None:
+        return
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(lock).__mro__}
+    if not (hasattr(type(lock), "__enter__") and hasattr(type(lock), "__exit__")):
+        raise InvalidOption("pidfile", f"must be a context manager such as PIDLockFile(path), not {lock!r}")
+    if "lockfile.sqlitelockfile.SQLiteLockFile" in kinds:
+        raise InvalidOption("pidfile", "SQLiteLockFile has a connection, which the closing of descriptors would cut")
+    if "lockfile.pidlockfile.PIDLockFile" in kinds and not os.path.isabs(lock.path):
+        raise InvalidOption("pidfile", f"{lock.path} is relative: from another directory it could not be released")
+    if getattr(lock, "i_am_locking", bool)():
+        raise InvalidOption("pidfile", "this process holds the lock already; release it, the daemon will take it")
+
+
+def require_forkable(detach: bool) -> None:
+    """Refuse to go on in a process that can't be forked without harm, and warn of the threads that the fork ends.
+
+    :raises InvalidOption: in a thread other than the main one, or while an event loop runs.
+    """
+    threading: Any = sys.modules.get("threading")
+    if threading is not None and threading.current_thread() is not threading.main_thread():
+        raise InvalidOption("open", "must be called in the main thread: only there signal handlers can be installed")
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise InvalidOption("open", "an event loop is running, which can't be shared by two processes: open first")
+    main = threading.main_thread() if threading is not None else None
+    others = [each.name for each in threading.enumerate() if each is not main] if threading is not None else []
+    if detach and others:
+        warnings.warn(
+            f"these threads will not run in the daemon, start them after open(): {', '.join(others)}",
+            RuntimeWarning,
+            stacklevel=6,
+        )

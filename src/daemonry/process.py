@@ -1,0 +1,191 @@
+"""A process seen from outside: what it is, since when, whether it still lives, and a signal that can't go astray."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Process(Record):
+    """What the system says of one process at one moment."""
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    group: int
+    session: int
+    started: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs: a zombie has ended, only its parent hasn't asked how."""
+        return self.state not in "ZX"
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name})"
+
+
+def look(pid: int) -> Process | None:
+    """Answer what the process ``pid`` is now, or ``None`` when there is none or it can't be seen.
+
+    Source: proc_pid_stat(5) where there is a /proc, else ps(1).
+    """
+    return _from_proc(pid) if os.path.exists("/proc/self/stat") else _from_ps(pid)
+
+
+def _from_proc(pid: int) -> Process | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read().decode("utf-8", "backslashreplace")
+    except OSError:  # it has ended, or hidepid= hides it: both mean that it can't be seen
+        return None
+    # The name may hold spaces and parentheses of its own, so it ends at the last one.
+    start, _, rest = text.rpartition(")")
+    state, parent, group, session, *others = rest.split()
+    ticks = int(others[15])
+    return Process(
+        pid=pid,
+        name=start.partition("(")[2],
+        state=state,
+        parent=int(parent),
+        group=int(group),
+        session=int(session),
+        started=_boot_time() + ticks / os.sysconf("SC_CLK_TCK"),
+    )
+
+
+def _boot_time() -> float:
+    # Not btime of /proc/stat, which is cut to whole seconds: too coarse to tell a process from its predecessor.
+    return time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _from_ps(pid: int) -> Process | None:
+    import subprocess
+
+    command = ["ps", "-p", str(pid), "-o", "stat=,ppid=,pgid=,lstart=,comm="]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, env={"LC_ALL": "C", "PATH": os.defpath}, check=False
+        )
+        session = os.getsid(pid)
+    except OSError:  # no ps in this root directory, or the process has ended
+        return None
+    words = answer.stdout.split(None, 8)
+    if len(words) < 9:
+        return None
+    return Process(
+        pid=pid,
+        name=os.path.basename(words[8].strip()),
+        state=words[0][0],
+        parent=int(words[1]),
+        group=int(words[2]),
+        session=session,
+        started=time.mktime(time.strptime(" ".join(words[3:8]), "%a %b %d %H:%M:%S %Y")),
+    )
+
+
+def everything() -> Iterator[Process]:
+    """Yield every process that can be seen; none where there is no /proc."""
+    try:
+        names = os.listdir("/proc")
+    except FileNotFoundError:
+        names = []
+    for name in names:
+        process = look(int(name)) if name.isdigit() else None
+        if process is not None:
+            yield process
+
+
+def in_session(session: int) -> list[Process]:
+    """Answer the living processes of a session; none where there is no /proc."""
+    return [process for process in everything() if process.session == session and process.alive]
+
+
+def children() -> list[Process]:
+    """Answer the living children of this process; none where there is no /proc."""
+    return [process for process in everything() if process.parent == os.getpid() and process.alive]
+
+
+def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
+    """Send a signal to ``pid`` if ``still_meant()`` once the number can't pass to another process any more.
+
+    Answer whether it was sent; a process that has ended is no error.
+
+    :raises PermissionError: when it belongs to somebody else.
+    """
+    try:
+        handle = _open_pidfd(pid)
+        if handle is None:
+            if still_meant():
+                os.kill(pid, signum)
+                return True
+            return False
+        with handle:
+            if still_meant():
+                signal.pidfd_send_signal(handle.fd, signum)
+                return True
+    except ProcessLookupError:
+        pass
+    return False
+
+
+def wait_for_exit(pid: int, timeout: float) -> bool:
+    """Wait until the process ``pid`` has ended, for ``timeout`` seconds at most; answer whether it has.
+
+    Wakes at the exit where the kernel has pidfds. A handler of a signal that raises ends the wait.
+    """
+    try:
+        handle = _open_pidfd(pid)
+    except ProcessLookupError:
+        return True
+    if handle is None:
+        return _watch_for_exit(pid, timeout)
+    with handle:
+        poll = select.poll()
+        poll.register(handle.fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1000))
+
+
+class _Pidfd:
+    """A descriptor that stands for one process, whatever becomes of its number; see pidfd_open(2)."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __enter__(self) -> _Pidfd:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        os.close(self.fd)
+
+
+def _open_pidfd(pid: int) -> _Pidfd | None:
+    if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
+        return None
+    try:
+        return _Pidfd(os.pidfd_open(pid))
+    except ProcessLookupError:
+        raise
+    except OSError:  # an older kernel, a sandbox that forbids the call, or no descriptor left: do without
+        return None
+
+
+def _watch_for_exit(pid: int, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while True:
+        process = look(pid)
+        if process is None or not process.alive:
+            return True
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, 0.02))

@@ -1,0 +1,55 @@
+"""Small frozen values, which the launcher resolves and the daemon uses."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_facts: Any):
+        return lambda cls: cls
+
+
+# Not dataclasses and not typing.NamedTuple: each of them would make `import daemonry` half as dear again (inspect,
+# typing) for what takes twenty lines here.
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Record:
+    """A frozen value whose fields are its class's annotations; two with equal fields are equal."""
+
+    __fields: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = (name for name in getattr(cls, "__annotations__", ()) if name not in cls.__fields)
+        cls.__fields = (*cls.__fields, *own)
+
+    def __init__(self, **values: Any) -> None:
+        missing = [name for name in self.__fields if name not in values and not hasattr(type(self), name)]
+        unknown = [name for name in values if name not in self.__fields]
+        if missing or unknown:
+            raise TypeError(f"{type(self).__name__}: missing {missing}, unknown {unknown}")
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} can't be set")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def fields(self) -> dict[str, Any]:
+        """Answer the fields by name, in the order of the class."""
+        return {name: getattr(self, name) for name in self.__fields}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Record) and self.fields() == other.fields()
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.fields().values())))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.fields().items())})"
+
+    def __str__(self) -> str:
+        """Say in a few words, for a person, what the step will do with this value."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.fields().items())

@@ -1,0 +1,223 @@
+"""What a daemon tells its launcher: lines of text on a pipe, written and read here only."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+# A line no longer than this is written in one piece (pipe(7): PIPE_BUF is 512 at least), so two threads that tell of
+# their progress don't mix.
+LONGEST_TEXT = 400
+
+
+class Step(Record):
+    """The daemon begins the step ``name``."""
+
+    name: str
+
+
+class Progress(Record):
+    """The daemon says how far it is."""
+
+    text: str
+
+
+class Ready(Record):
+    """The daemon is up."""
+
+
+class Failed(Record):
+    """An exception stopped the daemon."""
+
+    step: str
+    message: str
+    errno: int | None = None
+    status: int | None = None
+    traceback: str | None = None
+    locked: str | None = None
+    pid: int | None = None
+
+
+class Ended(Record):
+    """The daemon's process has ended before it was ready: by itself with ``status``, or by the signal ``signum``."""
+
+    status: int | None = None
+    signum: int | None = None
+    survivors: tuple[str, ...] = ()
+
+
+def pipe() -> tuple[int, int]:
+    """Make a pipe whose two ends are close-on-exec and above descriptor 2.
+
+    A launcher that was started with one of 0, 1, 2 closed would get a pipe there, and the daemon's streams are put
+    over it.
+    """
+    low = os.pipe()
+    try:
+        reading = fcntl.fcntl(low[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        try:
+            return reading, fcntl.fcntl(low[1], fcntl.F_DUPFD_CLOEXEC, 3)
+        except OSError:
+            os.close(reading)
+            raise
+    finally:
+        os.close(low[0])
+        os.close(low[1])
+
+
+class Reporter:
+    """The daemon's end of the pipe.
+
+    A launcher that is gone is no error: nobody is left who would want to know.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+        self._pipe = os.fstat(fd).st_ino
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor, or ``None`` once it is closed."""
+        return self._fd
+
+    def step(self, name: str) -> None:
+        """Tell that the step ``name`` begins."""
+        self._write(b"step " + name.encode())
+
+    def progress(self, text: str) -> None:
+        """Tell how far the start has come; line breaks become spaces, and the end of a long text is left out."""
+        self._write(b"progress " + " ".join(text.split())[:LONGEST_TEXT].encode("utf-8", "backslashreplace"))
+
+    def ready(self) -> None:
+        """Tell that the daemon is up, and close the pipe."""
+        self._write(b"ready")
+        self.give_up()
+
+    def failed(self, failure: Failed) -> bool:
+        """Tell what stopped the daemon; answer whether somebody was there to be told."""
+        self._write(b"failed " + _json_line(failure))
+        return self._fd is not None
+
+    def ended(self, end: Ended) -> None:
+        """Tell how the daemon's process ended; its witness says so."""
+        self._write(b"ended " + _json_line(end))
+
+    def give_up(self) -> None:
+        """Close the pipe."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def _write(self, line: bytes) -> None:
+        if self._fd is None:
+            return
+        # A step of the user's own may close every descriptor that it doesn't know, and a file opened later gets the
+        # number: our lines must not land in it.
+        if os.fstat(self._fd).st_ino != self._pipe:
+            raise OSError(errno.EBADF, "the program has closed the pipe to its launcher")
+        rest = line + b"\n"
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except BrokenPipeError:
+            self.give_up()
+
+
+def prepare() -> None:
+    """Import what telling of a failure takes, for a process that can't find its modules any more when it fails."""
+    import json  # noqa: F401
+
+
+def _json_line(record: Record) -> bytes:
+    import json
+
+    return json.dumps(record.fields()).encode("ascii", "backslashreplace")
+
+
+class Reader:
+    """The launcher's end of the pipe.
+
+    What it reads is not trusted: the daemon may have lost rights that the launcher still has.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """Take what was read from the pipe; yield what the lines that it completes say."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            record = parse(line)
+            if record is not None:
+                yield record
+
+
+def parse(line: bytes) -> Record | None:
+    """Answer what one line says, or ``None`` when it says nothing that we know."""
+    kind, _, rest = line.partition(b" ")
+    if kind == b"step":
+        return Step(name=printable(rest.decode("utf-8", "replace")))
+    if kind == b"progress":
+        return Progress(text=printable(rest.decode("utf-8", "replace")))
+    if kind == b"ready":
+        return Ready()
+    if kind in (b"failed", b"ended"):
+        return _parse_json(kind, rest)
+    return None
+
+
+def _parse_json(kind: bytes, rest: bytes) -> Record | None:
+    import json
+
+    try:
+        told = json.loads(rest)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict):
+        return None
+    if kind == b"ended":
+        return Ended(
+            status=_number(told, "status"), signum=_number(told, "signum"), survivors=_texts(told, "survivors")
+        )
+    return Failed(
+        step=_text(told, "step") or "unknown",
+        message=_text(told, "message") or "it did not say why",
+        errno=_number(told, "errno"),
+        status=_number(told, "status"),
+        traceback=_text(told, "traceback"),
+        locked=_text(told, "locked"),
+        pid=_number(told, "pid"),
+    )
+
+
+def _number(told: dict[str, Any], name: str) -> int | None:
+    value = told.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(told: dict[str, Any], name: str) -> str | None:
+    value = told.get(name)
+    return printable(value) if isinstance(value, str) else None
+
+
+def _texts(told: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = told.get(name)
+    return tuple(printable(value) for value in values if isinstance(value, str)) if isinstance(values, list) else ()
+
+
+def printable(text: str) -> str:
+    """Answer the text with what could steer a terminal, but for line breaks and tabs, written as an escape."""
+    return "".join(
+        character
+        if character.isprintable() or character in "\n\t"
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )

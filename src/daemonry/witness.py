@@ -1,0 +1,165 @@
+"""The daemon's parent while it starts: it tells how the daemon ended, and ends what a failed start has left."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+
+from . import libc, process, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn
+
+# How long, in seconds, a daemon that is told to end may take for its clean-up before it is killed.
+GRACE = 5.0
+# How long a killed process may take to be gone; longer means uninterruptible sleep.
+DYING = 2.0
+_ROUND = 0.05
+
+
+def stay_as_witness(
+    daemon: int, reporter: report.Reporter, hatch: int, close_others: Callable[[Iterable[int]], object]
+) -> NoReturn:
+    """Stay until the daemon is ready, or has ended and everything of its session with it.
+
+    Called with all signals held off, and they stay so but for the two that it waits for: the terminal's signals, and
+    those that end the daemon's process group, are not meant for it.
+    """
+    status = 1
+    try:
+        status = _Witness(daemon, reporter, hatch).watch(close_others)
+    except BaseException as error:
+        reporter.failed(report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}"))
+    finally:
+        os._exit(status)
+
+
+class _Witness:
+    def __init__(self, daemon: int, reporter: report.Reporter, hatch: int) -> None:
+        self._daemon = daemon
+        self._reporter = reporter
+        self._hatch = hatch
+        self._wait_status: int | None = None
+        self._asked_to_end = False
+
+    def watch(self, close_others: Callable[[Iterable[int]], object]) -> int:
+        """Wait for the first of three things: the daemon is ready, it has ended, or the launcher gives it up."""
+        self._let_go(close_others)
+        poll = select.poll()
+        poll.register(self._hatch, select.POLLIN)
+        poll.register(self._listen_for_signals(), select.POLLIN)
+        self._reap()
+        while self._wait_status is None and not self._asked_to_end:
+            for fd, _ in poll.poll():
+                if fd != self._hatch:
+                    self._asked_to_end |= signal.SIGTERM in os.read(fd, 512)
+                elif os.read(fd, 1):
+                    return 0
+                else:
+                    poll.unregister(fd)
+            self._reap()
+        self._end_start()
+        return 1
+
+    def _let_go(self, close_others: Callable[[Iterable[int]], object]) -> None:
+        # A pipeline, `prog | tee log`, must end with the launcher.
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        close_others((self._reporter.fd or 0, self._hatch))
+
+    def _listen_for_signals(self) -> int:
+        """Answer a descriptor from which the numbers of the signals that arrive can be read.
+
+        A wake-up descriptor, not a pidfd of the daemon: SIGTERM must wake us too, and it works everywhere.
+        """
+        reading, writing = report.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for signum in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(signum, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGTERM))
+        _adopt_orphans()
+        return reading
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._daemon:
+                    self._wait_status = ended[1]
+
+    def _end_start(self) -> None:
+        def children() -> Iterable[int]:
+            return (self._daemon,) if self._wait_status is None else ()
+
+        own = os.getpid()
+        survivors = end_session(own, children, self._reap)
+        strays = [f"{stray}, which left the daemon's session" for stray in process.children() if stray.session != own]
+        self._reporter.ended(_ended(self._wait_status, (*survivors, *strays)))
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what the daemon forks and leaves, so that it can be named, and leaves no zombie.
+
+    Where there is no such thing init is that parent, as it will be after the start.
+    """
+    control = libc.prctl()
+    if control is not None:
+        with suppress(OSError):
+            control(libc.PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _ended(wait_status: int | None, survivors: tuple[str, ...]) -> report.Ended:
+    if wait_status is None:
+        return report.Ended(survivors=survivors)
+    if os.WIFSIGNALED(wait_status):
+        return report.Ended(signum=os.WTERMSIG(wait_status), survivors=survivors)
+    return report.Ended(status=os.WEXITSTATUS(wait_status), survivors=survivors)
+
+
+def end_session(session: int, children: Callable[[], Iterable[int]], reap: Callable[[], object]) -> tuple[str, ...]:
+    """End all processes of a session but the caller: SIGTERM, :data:`GRACE` seconds, SIGKILL.
+
+    :param session: its number, which must be pinned by a process that has not been waited for.
+    :param children: answers the caller's own children that still live, for where nobody can be asked for the members.
+    :param reap: called between, to wait for children that have ended.
+
+    Answer what still lives, as text.
+    """
+    for signum, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, DYING)):
+        deadline = time.monotonic() + patience
+        told: set[int] = set()
+        while (left := _members(session, children)) and time.monotonic() < deadline:
+            for pid in left - told:
+                _tell(pid, signum, session)
+            told |= left
+            process.wait_for_exit(next(iter(left)), _ROUND)
+            reap()
+    return tuple(_description(pid) for pid in sorted(_members(session, children)))
+
+
+def _members(session: int, children: Callable[[], Iterable[int]]) -> set[int]:
+    return ({member.pid for member in process.in_session(session)} | set(children())) - {os.getpid()}
+
+
+def _tell(pid: int, signum: int, session: int) -> None:
+    def still_there() -> bool:
+        found = process.look(pid)
+        return found is None or found.session == session
+
+    # A member that has become another user's process can't be signalled by one who isn't root: it stays in the list of
+    # those who are left.
+    with suppress(PermissionError):
+        process.send_signal(pid, signum, still_there)
+
+
+def _description(pid: int) -> str:
+    found = process.look(pid)
+    if found is None:
+        return f"process {pid}"
+    return f"{found}, in uninterruptible sleep" if found.state == "D" else str(found)
