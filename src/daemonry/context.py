@@ -36,7 +36,7 @@ class Ready(str):
 class DaemonContext(Options):
     """Turns the program into a daemon for the length of a with-block.
 
-    Its options are those of :class:`Options`, each given by keyword or assigned any time before :meth:`open`.
+    Its options are those of :class:`~daemonry.options.Options`, each given by keyword or assigned any time before :meth:`open`.
 
     Source: PEP 3143, "Interface"; the steps are those of daemon(7), "SysV Daemons".
     """
@@ -75,8 +75,8 @@ class DaemonContext(Options):
         "_tie",
     )
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    # Not an __init__ of its own: its signature, which tools show and check, would have to repeat every option.
+    def _set_up(self) -> None:
         self._stop_wish = signals.StopWish()
         self._leaving = False
         self._start_over()
@@ -88,7 +88,8 @@ class DaemonContext(Options):
         self._saved_streams: streams.Saved | None = None
         self._step = ""
         self._opener: int | None = None
-        self._opening = self._leaving = self._pidfile_entered = self._ready_said = False
+        self._opening: int | None = None
+        self._leaving = self._pidfile_entered = self._ready_said = False
 
     @property
     def is_open(self) -> bool:
@@ -120,15 +121,20 @@ class DaemonContext(Options):
     def plan(self) -> tuple[PlannedStep, ...]:
         """Answer the steps that :meth:`open` would take, each with the value it would use, and take none.
 
+        Of an open context they are those that it has taken.
+
         :raises InvalidOption: when an option can't be meant as it stands.
         """
-        return Plan(self, self.steps).resolved()
+        return (self._values if self.is_open else Plan(self, self.steps)).resolved()
 
     @property
     def _values(self) -> Plan:
-        # Made when first asked for, so a context that leaves out check_options works as well.
+        # Resolved as a whole when first asked for, before anything has changed: so also in a context that leaves out
+        # check_options nothing is looked up inside the new root directory.
         if self._plan is None:
-            self._plan = Plan(self, self.steps)
+            plan = Plan(self, self.steps)
+            plan.resolved()
+            self._plan = plan
         return self._plan
 
     def __enter__(self) -> DaemonContext:
@@ -148,7 +154,7 @@ class DaemonContext(Options):
         if self.is_open:
             return
         self._start_over()
-        self._opening = True
+        self._opening = os.getpid()
         try:
             for name in self.steps:
                 self._begin_step(name)
@@ -161,28 +167,37 @@ class DaemonContext(Options):
         if self._tie is not None:
             self._tie.reporter.step(name)
         getattr(self, name)()
+        if name == "detach":
+            self._opening = os.getpid()
 
     def _begin_body(self) -> None:
-        # Also where notify_ready is left out or overridden: nobody else would let the launcher go.
-        if not self._values.readiness.manual:
+        if self._ready_said:
+            self._announce_ready()
+        elif not self._values.readiness.manual:
+            # notify_ready is left out or overridden: nobody else would let the launcher go.
             self._release_launcher()
+        elif self._tie is not None:
+            self._tie.reporter.step("body")
         if self._saved_streams is not None:
             self._saved_streams.forget()
-        atexit.register(self.close)
-        self._opener, self._opening = os.getpid(), False
+        atexit.register(self._close_at_exit)
+        self._opener, self._opening = os.getpid(), None
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Undo the steps, and leave with the error in the way that this process can."""
+        if not self._is_opening:  # a worker that a step has forked: there is nothing that it could give back
+            raise error
         then = self._unwind(error)
         if self._is_waited_for:
-            self._leave_unready(failures.failed(self._step, error, then), error)
+            self._leave_unready(partial(failures.failed, self._step, error, then), error)
         if not isinstance(error, Exception):
             raise error
         if self._tie is not None:
             # The launcher has left with the word that all is well: whoever reads the log is to know better.
             logs.tell(failures.message_of(error), error, self._values.stderr_discarded)
         raised = failures.start_error(self._step, error, then)
-        raise raised from (error.__cause__ if raised is error else error)
+        # An error of our own says all in its message; the frames that it came through would only push that off the screen.
+        raise raised.with_traceback(None) from (raised.__cause__ if raised is error else error)
 
     def _unwind(self, error: BaseException) -> BaseException | None:
         """Unwind the exit stack; answer the error that this met itself."""
@@ -192,23 +207,25 @@ class DaemonContext(Options):
         except BaseException as another:
             return another if another is not error else None
         finally:
-            self._opening = self._leaving = False
+            self._opening = None
+            # Where the launcher has yet to be told, a signal must not keep it from being told.
+            self._leaving = self._is_waited_for
         return None
 
     def close(self) -> None:
         """Give back what the steps took, in reverse; on a closed context, or in a forked child, do nothing."""
         self._close(None, None, None)
 
+    def _close_at_exit(self) -> None:
+        self.close()
+        # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
+        self._leaving = True
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Log the exception that ends the body, if one does, and close; an exception goes on from here."""
-        try:
-            if error is not None and self.is_open:
-                logs.tell_of_end(error, self._values.stderr_discarded)
-        finally:
-            suppressed = self._close(kind, error, trace)
-        return suppressed
+        return self._close(kind, error, trace)
 
     def _close(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -216,33 +233,49 @@ class DaemonContext(Options):
         if not self.is_open or self._leaving:
             return False
         self._leaving = True
+        logged = False
         try:
-            self._values.manager.tell(STOPPING=1)
-            suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
+            try:
+                logged = self._log_end(error)
+                self._values.manager.tell(STOPPING=1)
+            finally:
+                suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
         except BaseException as another:
             logs.tell(
                 f"cannot close the daemon: {failures.message_of(another)}", another, self._values.stderr_discarded
             )
-            error = error or another
+            error, logged = error or another, True
             raise
         finally:
             self._opener = None
-            atexit.unregister(self.close)
+            atexit.unregister(self._close_at_exit)
             # A second SIGTERM must not cut short what follows a first one, up to the exit.
             self._leaving = isinstance(error, Terminated)
             if self._is_waited_for:
-                self._leave_unready(failures.of_body(error), error)
+                self._leave_unready(partial(failures.of_body, error), error, logged)
         return suppressed
+
+    def _log_end(self, error: BaseException | None) -> bool:
+        return error is not None and logs.tell_of_end(
+            error, failures.message_of(error), self._values.stderr_discarded
+        )
 
     @property
     def _is_waited_for(self) -> bool:
         return self._tie is not None and self._tie.waited_for
 
-    def _leave_unready(self, failure: report.Failed, error: BaseException | None) -> NoReturn:
+    @property
+    def _is_opening(self) -> bool:
+        return self._opening == os.getpid()
+
+    def _leave_unready(
+        self, tell: Callable[[], report.Failed], error: BaseException | None, logged: bool = False
+    ) -> NoReturn:
         # By os._exit: the launcher raises the error, so what stands around the with-block runs there, and only there.
         try:
             assert self._tie is not None
-            if not self._tie.reporter.failed(failure):
+            failure = tell()
+            if not self._tie.failed(failure) and not logged:
                 logs.tell(failure.message, error, self._values.stderr_discarded)
             logs.flush()
             streams.flush()
@@ -252,16 +285,15 @@ class DaemonContext(Options):
     def _undo_on_failure(self, put_back: Callable[[], object]) -> None:
         """Undo a change if a later step fails; a daemon that has forked takes its changes with it."""
         if self._tie is None:
-            self._exit_stack.callback(lambda: put_back() if self._opening else None)
+            self._exit_stack.callback(lambda: put_back() if self._is_opening else None)
 
     def check_options(self) -> None:
         """Resolve every option that a step uses, and refuse what can't be meant; nothing has been changed yet."""
         values = self._values
-        values.resolved()
         require_forkable(values.detaching.detach)
         logs.prepare(values.stderr_discarded)
         if values.leaves_its_files:
-            report.prepare()
+            failures.prepare()
 
     def flush_streams(self) -> None:
         """Write out what is held for stdout, stderr and the logging handlers, so that none is written twice."""
@@ -276,6 +308,9 @@ class DaemonContext(Options):
         if not isinstance(result, Tie):
             raise failures.error_of(result)
         self._tie = result
+        # What was taken before the fork is given back once: by the launcher when the start fails, else by the daemon.
+        inherited = self._exit_stack.pop_all()
+        self._exit_stack.push(lambda *exc_info: not self._is_waited_for and inherited.__exit__(*exc_info))
         self._values.address_sockets_to_this_process()
 
     def reset_signals(self) -> None:
@@ -285,7 +320,9 @@ class DaemonContext(Options):
     def close_descriptors(self) -> None:
         """Close all descriptors above 2 but those to preserve. daemon(7), step 1."""
         ties = self._tie.descriptors if self._tie is not None else []
-        descriptors.close_all_except([*self._values.closing.kept, *ties, *self._stop_wish.descriptors])
+        kept = [*self._values.closing.kept, *ties, *self._stop_wish.descriptors]
+        logs.let_go(kept)
+        descriptors.close_all_except(kept)
 
     def redirect_streams(self) -> None:
         """Point descriptors 0, 1 and 2 where they shall point. daemon(7), step 9."""
@@ -293,6 +330,9 @@ class DaemonContext(Options):
         if self._tie is None:
             self._saved_streams = streams.Saved(plan.streams)
             self._undo_on_failure(self._saved_streams.put_back)
+        others = streams.taken_by_others(plan.streams)
+        if others:
+            descriptors.close_objects(others.__contains__)
         streams.redirect(plan.streams, plan.owner)
         if self._values.stderr_discarded:
             self._exit_stack.callback(logs.watch_stray_failures())
@@ -321,6 +361,7 @@ class DaemonContext(Options):
             self._values.manager.connect()
             logs.connect(self._values.stderr_discarded)
             filesystem.change_root(self._values.root)
+            logs.follow_root(self._values.root.path)
 
     def change_working_directory(self) -> None:
         """Go to ``working_directory``. daemon(7), step 11."""
@@ -356,9 +397,14 @@ class DaemonContext(Options):
             self._declare_ready()
 
     def _declare_ready(self) -> None:
-        if self._ready_said or not (self.is_open or self._opening):
+        if self._ready_said or not (self.is_open or self._is_opening):
             return
         self._ready_said = True
+        # Said by a step, it waits for the steps that a subclass has put behind: one of them may still fail.
+        if self.is_open:
+            self._announce_ready()
+
+    def _announce_ready(self) -> None:
         self._release_launcher()
         self._values.manager.tell(READY=1, MAINPID=os.getpid())
 
@@ -403,12 +449,8 @@ class DaemonContext(Options):
 
         Fit to be SIGHUP's handler: what can't be reopened is logged, and goes on as it was.
         """
-        given = self._values.streams.streams
-        for reopen in (partial(streams.reopen, given), logs.reopen):
-            try:
-                reopen()
-            except OSError as error:
-                logs.tell(f"cannot reopen: {error}", error, self._values.stderr_discarded)
+        for error in (*streams.reopen(self._values.streams.streams), *logs.reopen()):
+            logs.tell(f"cannot reopen: {error}", error, self._values.stderr_discarded)
 
 
 def _show_progress(text: str) -> None:

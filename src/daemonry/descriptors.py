@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import io
 import os
+import sys
 from contextlib import suppress
 
 from .errors import InvalidOption
@@ -11,10 +15,12 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable
+    from typing import Any
 
 FIRST_CLOSED = 3
 _LAST = 0x7FFFFFFF
+_LISTINGS = ("/proc/self/fd", "/dev/fd")
 
 
 class Closing(Record):
@@ -37,16 +43,25 @@ def resolve(
         nothing.
     :param handler_files: answers the descriptors of a logging handler or logger, and ``None`` for anything else.
     :raises InvalidOption: when an item is none of these, or a file that is closed.
+    :raises OSError: when there is no way to know which descriptors are open.
     """
-    try:
-        items = [] if preserved is None else list(preserved)
-    except TypeError as error:
-        raise InvalidOption("files_preserve", f"must be an iterable of files, not {preserved!r}") from error
     kept = set(also)
-    for item in items:
+    for item in _items(preserved):
         kept.update(_numbers_of(item, handler_files))
     method = "close_range(2)" if close_range() is not None else f"listing {_listing()}"
     return Closing(kept=tuple(sorted(kept)), method=method)
+
+
+def _items(preserved: Any) -> list[object]:
+    if preserved is None:
+        return []
+    # A text is an iterable too, and so is a file: of its lines, which reading would use up.
+    if isinstance(preserved, (str, bytes)) or hasattr(preserved, "fileno"):
+        raise InvalidOption("files_preserve", f"must be an iterable of files, such as [file], not {preserved!r}")
+    try:
+        return list(preserved)
+    except TypeError as error:
+        raise InvalidOption("files_preserve", f"must be an iterable of files, not {preserved!r}") from error
 
 
 def _numbers_of(item: object, handler_files: Callable[[object], object]) -> Iterable[int]:
@@ -65,27 +80,32 @@ def number_of(file: object, option: str) -> int:
         raise InvalidOption(option, f"{file!r} is neither a descriptor nor a file")
     try:
         number = file if isinstance(file, int) else file.fileno()
-    except (OSError, ValueError) as error:  # io.UnsupportedOperation is both
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # io.UnsupportedOperation is the first two
         raise InvalidOption(option, f"{file!r} has no descriptor: {error}") from error
     if not isinstance(number, int) or number < 0:
         raise InvalidOption(option, f"{file!r} is not open: its descriptor is {number}")
     return number
 
 
-def _listing() -> str | None:
+def _listing() -> str:
     # /dev/fd without fdescfs shows 0 to 2 (FreeBSD) or fixed nodes (OpenBSD), which have close_range or closefrom
     # instead; so it counts only when it shows the descriptor that reads it.
-    for directory in ("/proc/self/fd", "/dev/fd"):
+    for directory in _LISTINGS:
         try:
-            probe = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            probe = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
             continue
         try:
             if str(probe) in os.listdir(directory):
                 return directory
         finally:
             os.close(probe)
-    return None
+    raise OSError(
+        "cannot tell which descriptors are open: this system has no close_range(2), and neither /proc nor /dev/fd "
+        "shows them; mount one of the two"
+    )
 
 
 def close_all_except(kept: Iterable[int]) -> None:
@@ -96,29 +116,49 @@ def close_all_except(kept: Iterable[int]) -> None:
 
     :raises OSError: when there is no way to know which ones are open.
     """
-    gaps = _gaps(sorted({number for number in kept if number >= FIRST_CLOSED}))
+    numbers = {number for number in kept if FIRST_CLOSED <= number <= _LAST}
     close = close_range()
+    directory = None if close is not None else _listing()
+    close_objects(lambda number: number >= FIRST_CLOSED and number not in numbers)
     if close is not None:
-        for first, last in gaps:
+        for first, last in _gaps(sorted(numbers)):
             close(first, last)
-        return
-    _close_listed(gaps)
+    elif directory is not None:
+        _close_listed(directory, numbers)
 
 
-def _gaps(kept: Sequence[int]) -> list[tuple[int, int]]:
+def close_objects(doomed: Callable[[int], bool]) -> None:
+    """Close, as objects, the Python files and sockets whose descriptors are ``doomed``, where they can be found.
+
+    Their numbers go to files that are opened later, and an object that doesn't know would close those when it is
+    collected. What a file has not written yet is dropped: the launcher may hold it too.
+    """
+    # Only types whose objects the collector tracks. By type() and not by isinstance, which asks an object for its
+    # __class__ and wakes up proxies.
+    socket: Any = getattr(sys.modules.get("_socket"), "socket", None)
+    for each in gc.get_objects():
+        kind = type(each)
+        if issubclass(kind, io.FileIO):
+            _close_file(each, doomed)
+        elif socket is not None and issubclass(kind, socket) and doomed(socket.fileno(each)):
+            socket.detach(each)
+
+
+def _close_file(file: Any, doomed: Callable[[int], bool]) -> None:
+    # The lowest layer, so that the buffers above it have nowhere to flush to.
+    with suppress(OSError, ValueError):  # it is closed, as an object or only its descriptor
+        if doomed(io.FileIO.fileno(file)) and file.closefd:
+            io.FileIO.close(file)
+
+
+def _gaps(kept: list[int]) -> list[tuple[int, int]]:
     edges = [FIRST_CLOSED - 1, *kept, _LAST + 1]
     return [(low + 1, high - 1) for low, high in zip(edges, edges[1:]) if low + 1 <= high - 1]
 
 
-def _close_listed(gaps: Sequence[tuple[int, int]]) -> None:
-    directory = _listing()
-    if directory is None:
-        raise OSError(
-            "cannot tell which descriptors are open: no close_range(2), and neither /proc nor /dev/fd is mounted here"
-        )
-    numbers = [int(name) for name in os.listdir(directory)]
-    for number in numbers:
-        if any(first <= number <= last for first, last in gaps):
+def _close_listed(directory: str, kept: Container[int]) -> None:
+    for number in [int(name) for name in os.listdir(directory)]:
+        if number >= FIRST_CLOSED and number not in kept:
             _close(number)
 
 

@@ -18,12 +18,13 @@ from . import process, report
 from .forks import give_up_in_children
 from .hold import signals_held_off
 from .record import Record
-from .witness import DYING, GRACE, end_session, stay_as_witness
+from .witness import DYING, GRACE, adopt_orphans, end_session, stay_as_witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
+    from typing import Any
 
 
 class Outcome(Record):
@@ -42,22 +43,20 @@ class Tie:
     def __init__(self, reporter: report.Reporter, hatch: int, witness: int) -> None:
         self.reporter = reporter
         self.waited_for = True
-        self._hatch: int | None = hatch
+        self._hatch = report.WritingEnd(hatch)
         self._witness = witness
         give_up_in_children(self)
 
     @property
     def descriptors(self) -> list[int]:
         """The descriptors that must stay open until the daemon is ready."""
-        return [fd for fd in (self.reporter.fd, self._hatch) if fd is not None]
+        return [fd for fd in (self.reporter.fd, self._hatch.fd) if fd is not None]
 
     def release(self) -> None:
         """Let the launcher and the witness go; return when init is the daemon's parent."""
         self.reporter.ready()
         self.waited_for = False
-        with suppress(BrokenPipeError):  # somebody has killed the witness: then there is nobody to let go
-            if self._hatch is not None:
-                os.write(self._hatch, b"r")
+        self._hatch.write(b"r")
         self.give_up()
         # Its exit and the passing on of its children are one event, but where there are no pidfds only the first half
         # of it can be waited for.
@@ -66,13 +65,17 @@ class Tie:
         while os.getppid() == self._witness and time.monotonic() < deadline:
             time.sleep(0.001)
 
+    def failed(self, failure: report.Failed) -> bool:
+        """Tell the launcher what stopped the daemon; answer whether somebody was there to be told."""
+        # A start may fail for want of a descriptor, and a module that telling of it takes may have to be read first.
+        self._hatch.close()
+        return self.reporter.failed(failure)
+
     def give_up(self) -> None:
         """Close the pipes; called in every process that the daemon forks, so that none keeps the launcher waiting."""
-        hatch, self._hatch = self._hatch, None
         self.waited_for = False
         self.reporter.give_up()
-        if hatch is not None:
-            os.close(hatch)
+        self._hatch.close()
 
 
 def detach(
@@ -90,29 +93,25 @@ def detach(
 
     Source: daemon(7), SysV daemons, steps 5 to 8, 14 and 15.
     """
-    launcher = None
     try:
-        with _dispositions_for_waiting():
-            with signals_held_off(), _pipes() as pipes:
+        with _dispositions_for_waiting(), signals_held_off() as mask:
+            with _pipes() as pipes:
                 witness = _fork()
                 if witness == 0:
                     return _lead_session(pipes, close_others)
                 launcher = _Launcher(witness, pipes.take_reports(), timeout, show)
-            return launcher.wait()
-    except BaseException as error:
-        if launcher is not None:
-            launcher.end_start()
-        if isinstance(error, _Terminated):
-            _die_of(signal.SIGTERM)
+            return launcher.wait(mask)
+    except _Ended as end:
+        _die_of(end.signum)
         raise
 
 
-class _Terminated(BaseException):
-    """SIGTERM in the launcher, whose default action would leave a half-started daemon behind."""
+class _Ended(BaseException):
+    """A signal in the launcher whose default action would leave a half-started daemon behind."""
 
-
-def _raise_terminated(_signum: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
 
 
 def _die_of(signum: int) -> None:
@@ -121,24 +120,34 @@ def _die_of(signum: int) -> None:
     os.kill(os.getpid(), signum)
 
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
 def _dispositions_for_waiting() -> Iterator[None]:
-    """Let SIGTERM end the wait, and keep ended children until they are waited for.
+    """Let Ctrl-C and SIGTERM end the wait, and keep ended children until they are waited for.
 
     A launcher that ignores SIGCHLD, or whose handler waits for any child, would lose the witness: its number would be
     free, and with it the process group that is to be ended when the start fails.
     """
-    children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    stop = signal.getsignal(signal.SIGTERM)
-    if stop is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _raise_terminated)
+    before: dict[int, Any] = {each: signal.getsignal(each) for each in (signal.SIGCHLD, *_STOPS)}
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        # First of all, for a second one must not keep us from ending the start: timeout(1) sends two.
+        for each in _STOPS:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt if before[signum] is signal.default_int_handler else _Ended(signum)
+
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for signum in _STOPS:
+            if before[signum] is signal.SIG_DFL or before[signum] is signal.default_int_handler:
+                signal.signal(signum, end)
         yield
     finally:
-        if stop is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, stop)
-        if children is not None:  # None: a handler from outside Python, which can't be put back
-            signal.signal(signal.SIGCHLD, children)
+        for number, handler in before.items():
+            if handler is not None:  # None: a handler from outside Python, which can't be put back
+                signal.signal(number, handler)
 
 
 class _Pipes:
@@ -195,6 +204,7 @@ def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]
     daemon = 1
     try:
         os.setsid()
+        adopt_orphans()
         daemon = _fork()
     except BaseException as error:
         _tell_and_leave(reporter, error)
@@ -229,18 +239,23 @@ class _Launcher:
         self._ended: report.Ended | None = None
         self._deadline: float = float("inf") if timeout is None else time.monotonic() + timeout
         self._survivors: tuple[str, ...] = ()
-        self._done = False
 
-    def wait(self) -> Outcome:
-        """Wait until the daemon is ready, then leave; return only when it will not be."""
-        in_time = self._listen()
+    def wait(self, mask: set[int]) -> Outcome:
+        """Wait until the daemon is ready, then leave; return only when it will not be.
+
+        :param mask: the signals that are held off while it listens; around it all are.
+        """
+        try:
+            in_time = self._listen_under(mask)
+        except BaseException:
+            self._end_start()
+            raise
         if self._ready:
-            with signals_held_off():
-                self._reap()
-                os._exit(0)
+            self._reap()
+            os._exit(0)
         late = not in_time and self._failed is None
         if not in_time or self._ended is None:
-            self.end_start()
+            self._end_start()
         else:
             self._forget()
         return Outcome(
@@ -251,22 +266,29 @@ class _Launcher:
             survivors=self._survivors,
         )
 
-    def end_start(self) -> None:
+    def _listen_under(self, mask: set[int]) -> bool:
+        everything = signal.valid_signals()
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return self._listen()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+
+    def _end_start(self) -> None:
         """End a start that is given up, with everything that it forked in its session."""
-        with signals_held_off():
-            if self._done:
-                return
-            # Our own child that nobody has waited for yet: the number is surely its own.
+        # Our own child that nobody has waited for yet: the number is surely its own. But another thread may have.
+        with suppress(ProcessLookupError):
             os.kill(self._witness, signal.SIGTERM)
-            self._deadline = time.monotonic() + GRACE + 2 * DYING
-            self._ready = False
-            self._listen()
-            if self._ended is None:
-                # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
-                with suppress(ProcessLookupError):
-                    os.kill(self._witness, signal.SIGKILL)
-                self._survivors = end_session(self._witness, tuple, lambda: None)
-            self._forget()
+        self._deadline = time.monotonic() + GRACE + 2 * DYING
+        self._ready = False
+        self._show = lambda _text: None  # it may take for ever, and nothing could interrupt it now
+        self._listen()
+        if self._ended is None:
+            # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
+            with suppress(ProcessLookupError):
+                os.kill(self._witness, signal.SIGKILL)
+            self._survivors = end_session(self._witness, tuple, lambda: None)
+        self._forget()
 
     def _forget(self) -> None:
         if self._ended is not None:
@@ -276,7 +298,6 @@ class _Launcher:
             os.killpg(self._witness, signal.SIGKILL)
         self._reap()
         _close(self._reports)
-        self._done = True
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):  # another thread waits for any child

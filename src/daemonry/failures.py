@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from .detach import Outcome
 
 
+def prepare() -> None:
+    """Import what telling of a failure takes, for a process that can't find its modules any more when it fails."""
+    # traceback and linecache import these only when they are used.
+    import ast  # noqa: F401
+    import tokenize  # noqa: F401
+
+    report.prepare()
+
+
 def failed(step: str, error: BaseException, then: BaseException | None = None) -> report.Failed:
     """Answer what the launcher is told of an exception that ended a step, or the body.
 
     :param then: the exception that undoing it met, if any.
     """
-    import traceback
-
     if isinstance(error, DaemonStartError) and error.step:
         step = error.step
     return report.Failed(
@@ -30,7 +37,7 @@ def failed(step: str, error: BaseException, then: BaseException | None = None) -
         message=message_of(error) + (f"; and undoing it: {message_of(then)}" if then is not None else ""),
         errno=_errno_of(error),
         status=_status_of(error),
-        traceback="".join(traceback.format_exception(type(error), error, error.__traceback__)),
+        traceback=_traceback_of(error),
         locked=_kind_of_lock_error(error),
         pid=_pid_of(error),
     )
@@ -55,10 +62,27 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return ": ".join([error.strerror, *names])
-    text = str(error)
-    if (text and isinstance(error, OSError)) or _kind_of_lock_error(error):
+    text = _text_of(error)
+    if text and (isinstance(error, OSError) or _kind_of_lock_error(error)):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text_of(error: BaseException) -> str:
+    # The launcher must be told, whatever an exception of the program's own does when it is asked.
+    try:
+        return str(error)
+    except Exception:
+        return "it has no text, str() of it fails"
+
+
+def _traceback_of(error: BaseException) -> str | None:
+    try:
+        import traceback
+
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
+        return None
 
 
 def _status_of(error: BaseException) -> int | None:

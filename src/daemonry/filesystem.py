@@ -90,9 +90,11 @@ def text_of(path: object, option: str) -> str:
     :raises InvalidOption: when it is none.
     """
     try:
-        text = os.fsdecode(path)  # type: ignore[arg-type]
+        text = os.fsdecode(os.fsencode(path))  # type: ignore[arg-type]
     except TypeError as error:
         raise InvalidOption(option, f"must be a path, not {path!r}") from error
+    except UnicodeEncodeError as error:
+        raise InvalidOption(option, f"{path!r} can't be a path") from error
     if not text or "\0" in text:
         raise InvalidOption(option, f"{text!r} can't be a path")
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def give_up_in_children(owner: Owner) -> None:
 
 def _give_up_all() -> None:
     for owner in list(_owners):
-        owner.give_up()
+        # One that can't (the program has closed its descriptor) must not keep the next, maybe a lock, from it.
+        with suppress(OSError):
+            owner.give_up()
     _owners.clear()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
+from contextlib import suppress
+from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Any
 
@@ -22,16 +26,21 @@ def handlers() -> list[Any]:
         return []
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
     # A PlaceHolder stands for a logger that only has children: it has no handlers.
-    found = [handler for logger in loggers for handler in getattr(logger, "handlers", ())]
-    return list(dict.fromkeys(each for handler in found for each in _with_targets(handler)))
+    return _with_those_behind(handler for logger in loggers for handler in getattr(logger, "handlers", ()))
 
 
-def _with_targets(handler: Any) -> Iterator[Any]:
-    seen = set()
-    while handler is not None and id(handler) not in seen:
-        seen.add(id(handler))
-        yield handler
-        handler = getattr(handler, "target", None)
+def _with_those_behind(some: Iterable[Any]) -> list[Any]:
+    """Answer the handlers and those that they hand to: a MemoryHandler's target, a QueueHandler's listener's."""
+    logging: Any = sys.modules["logging"]
+    found: dict[int, Any] = {}
+    waiting = list(some)
+    while waiting:
+        handler = waiting.pop(0)
+        if isinstance(handler, logging.Handler) and id(handler) not in found:
+            found[id(handler)] = handler
+            behind = getattr(getattr(handler, "listener", None), "handlers", ())
+            waiting += [getattr(handler, "target", None), *behind]
+    return list(found.values())
 
 
 def files_of(item: object) -> list[int] | None:
@@ -47,15 +56,18 @@ def files_of(item: object) -> list[int] | None:
 
 
 def descriptors() -> list[int]:
-    """Answer the descriptors that the handlers write to."""
-    return _descriptors(handlers())
+    """Answer the descriptors that the handlers write to, and the one by which the program talks to syslog."""
+    return [*_descriptors(handlers()), *_syslog_connection()]
 
 
 def _descriptors(some: Iterable[Any]) -> list[int]:
-    files = [
-        getattr(each, name, None) for handler in some for each in _with_targets(handler) for name in _FILE_ATTRIBUTES
-    ]
-    return sorted({number for file in files for number in _number_of(file)})
+    if "logging" not in sys.modules:
+        return []
+    return sorted({number for handler in _with_those_behind(some) for number in _numbers_of(handler)})
+
+
+def _numbers_of(handler: Any) -> list[int]:
+    return [number for name in _FILE_ATTRIBUTES for number in _number_of(getattr(handler, name, None))]
 
 
 def _number_of(file: Any) -> list[int]:
@@ -67,6 +79,43 @@ def _number_of(file: Any) -> list[int]:
     return [number] if isinstance(number, int) and number >= 0 else []
 
 
+# The C library keeps its connection to itself. Closed behind its back, it would notice at the next message, and close
+# the number once more: by then another file's, the pidfile's for instance, whose lock would be gone.
+def _syslog_connection() -> list[int]:
+    if "syslog" not in sys.modules:
+        return []
+    import socket
+
+    peers = _syslog_address(socket)
+    return [number for number in _open_descriptors() if _peer_of(socket, number) in peers]
+
+
+def _open_descriptors() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        return []
+
+
+def _syslog_address(socket: Any) -> list[Any]:
+    # Asked for, because /dev/log may be a link: a socket's other end has the name under which it was made.
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as own:
+            own.connect("/dev/log")
+            return [own.getpeername()]
+    return []
+
+
+def _peer_of(socket: Any, number: int) -> Any:
+    try:
+        if stat.S_ISSOCK(os.fstat(number).st_mode):
+            with socket.socket(fileno=os.dup(number)) as found:
+                return found.getpeername()
+    except OSError:  # closed by now, or not connected
+        pass
+    return None
+
+
 def flush() -> None:
     """Write out what the handlers hold."""
     for handler in handlers():
@@ -76,28 +125,82 @@ def flush() -> None:
             continue
 
 
-# The new file is put under the number of the old one. Not by giving the handler another stream: this may run in a
-# signal handler that has interrupted the very write.
-def reopen() -> None:
-    """Open again, by its path, each file of a logging handler that a log rotation has moved away.
+def let_go(kept: Iterable[int]) -> None:
+    """Close the handlers and the connection to syslog whose descriptors are not ``kept``, but about to be closed.
 
-    :raises OSError: when one can't be opened; it stays as it was then.
+    They would go on using numbers that are other files' by then.
+    """
+    lost = {number for number in descriptors() if number > 2}.difference(kept)
+    for handler in handlers() if lost else ():
+        if lost.intersection(_numbers_of(handler)):
+            _close(handler)
+    if lost.intersection(_syslog_connection()):
+        sys.modules["syslog"].closelog()
+
+
+def _close(handler: Any) -> None:
+    files = [getattr(handler, name, None) for name in _FILE_ATTRIBUTES]
+    for each in (handler, *files):
+        # A StreamHandler leaves its stream open, and others have nothing more to close.
+        with suppress(AttributeError, ValueError, OSError):
+            each.close()
+
+
+_outside_root: WeakSet[Any] = WeakSet()
+
+
+def follow_root(root: str) -> None:
+    """Name the files of logging handlers as they are named inside the root directory that has just been changed to.
+
+    So they can be reopened, or rotated by their own handlers.
     """
     logging: Any = sys.modules.get("logging")
+    start = root.rstrip("/") + "/"
     for handler in handlers():
-        if isinstance(handler, logging.FileHandler) and handler.stream is not None and _was_moved(handler):
-            new = os.open(handler.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                os.dup2(new, handler.stream.fileno(), inheritable=False)
-            finally:
-                os.close(new)
+        if isinstance(handler, logging.FileHandler):
+            if handler.baseFilename.startswith(start):
+                handler.baseFilename = handler.baseFilename[len(start) - 1 :]
+            else:
+                _outside_root.add(handler)
 
 
-def _was_moved(handler: Any) -> bool:
+# The new file is put under the number of the old one. Not by giving the handler another stream: this may run in a
+# signal handler that has interrupted the very write.
+def reopen() -> list[OSError]:
+    """Open again, by its path, each file of a logging handler that a log rotation has moved away.
+
+    Answer the errors of those that can't be opened; they stay as they were.
+    """
+    logging: Any = sys.modules.get("logging")
+    errors = []
+    for handler in handlers():
+        if isinstance(handler, logging.FileHandler):
+            for number in _number_of(handler.stream):
+                try:
+                    _reopen(handler, number)
+                except OSError as error:
+                    errors.append(error)
+    return errors
+
+
+def _reopen(handler: Any, number: int) -> None:
+    path = handler.baseFilename
+    if handler in _outside_root:
+        raise OSError(errno.ENOENT, "it lies outside the root directory", path)
+    if _is_at(path, number):
+        return
+    new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
     try:
-        return not os.path.samestat(os.stat(handler.baseFilename), os.fstat(handler.stream.fileno()))
+        os.dup2(new, number, inheritable=False)
+    finally:
+        os.close(new)
+
+
+def _is_at(path: str, number: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(number))
     except FileNotFoundError:
-        return True
+        return False
 
 
 def prepare(discarded: bool) -> None:
@@ -114,23 +217,36 @@ def tell(message: str, error: BaseException | None, discarded: bool) -> None:
     Where neither is the case Python itself will say it on ``stderr``.
     """
     logging: Any = sys.modules.get("logging")
-    if logging is not None and logging.getLogger("daemonry").hasHandlers():
-        logging.getLogger("daemonry").critical(message, exc_info=error)
+    if logging is not None:
+        logger = logging.getLogger("daemonry")
+        # logging.config disables each logger that it finds unless it is told not to.
+        logger = logging.getLogger() if logger.disabled else logger
+        if logger.hasHandlers():
+            logger.critical(message, exc_info=error)
     if discarded:
         _tell_syslog(message, error)
 
 
-def tell_of_end(error: BaseException, discarded: bool) -> None:
-    """Log the exception that ends a daemon's body; an exit with a number is no failure to log."""
+def tell_of_end(error: BaseException, text: str, discarded: bool) -> bool:
+    """Log the exception that ends a daemon's body; an exit with a number is no failure to log.
+
+    :param text: what the exception says.
+
+    Answer whether it was one.
+    """
     if not isinstance(error, SystemExit):
-        tell(f"the daemon ends: {type(error).__name__}: {error}", error, discarded)
-    elif not isinstance(error.code, (int, type(None))):
-        tell(str(error.code), None, discarded)
+        tell(f"the daemon ends: {text}", error, discarded)
+        return True
+    if isinstance(error.code, (int, type(None))):
+        return False
+    tell(str(error.code), None, discarded)
+    return True
 
 
 def connect(discarded: bool) -> None:
     """Open the connection to syslog: inside another root directory there may be no /dev/log."""
-    if discarded:
+    # The program's own, if it has one, stays: its name and its facility can't be asked for.
+    if discarded and not _syslog_connection():
         import syslog
 
         syslog.openlog(logoption=syslog.LOG_PID | syslog.LOG_NDELAY, facility=syslog.LOG_DAEMON)
@@ -139,7 +255,7 @@ def connect(discarded: bool) -> None:
 def _tell_syslog(message: str, error: BaseException | None) -> None:
     import syslog
 
-    lines = [message]
+    lines = message.splitlines()
     if error is not None:
         import traceback
 
@@ -161,7 +277,7 @@ def watch_stray_failures() -> Callable[[], None]:
         before_thread(args)
 
     def unraisable(args: Any) -> None:
-        tell(f"{args.err_msg or 'exception ignored in'} {args.object!r}", _error_of(args), discarded=True)
+        tell(f"{args.err_msg or 'exception ignored in'} {_repr(args.object)}", _error_of(args), discarded=True)
         before_unraisable(args)
 
     threading.excepthook, sys.unraisablehook = in_thread, unraisable
@@ -173,6 +289,13 @@ def watch_stray_failures() -> Callable[[], None]:
             sys.unraisablehook = before_unraisable
 
     return stop
+
+
+def _repr(thing: object) -> str:
+    try:
+        return repr(thing)
+    except Exception:
+        return object.__repr__(thing)
 
 
 def _error_of(args: Any) -> BaseException | None:

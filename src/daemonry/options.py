@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .signals import default_signal_map
 
 TYPE_CHECKING = False
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Options:
-    """The options of a :class:`DaemonContext`, as the user wrote them: nothing is looked at before ``open()``.
+    """The options of a :class:`~daemonry.DaemonContext`, as the user wrote them: nothing is looked at before ``open()``.
 
     :param chroot_directory: path of the new root directory; ``None`` leaves the root.
     :param working_directory: path to work in, inside the new root.
@@ -35,14 +33,14 @@ class Options:
         the program.
     :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open; ``None`` for none.
     :param preserve_logging: whether the descriptors of all logging handlers stay open.
-    :param pidfile: a context manager that is entered while the program is still privileged, :class:`PIDLockFile` for
+    :param pidfile: a context manager that is entered while the program is still privileged, :class:`~daemonry.pidfile.PIDLockFile` for
         instance; ``None`` for none.
     :param stdin: what descriptor 0 becomes: ``None`` (``/dev/null``, or unchanged if the program doesn't fork), a path,
         a descriptor, a file, or an object without descriptor, which becomes ``sys.stdin``.
     :param stdout: the same for descriptor 1; a path is opened to append, made with mode 0640 and given to ``uid``.
     :param stderr: the same for descriptor 2.
-    :param signal_map: mapping of signals to what they do; ``None`` for :func:`default_signal_map`. SIGTERM calls
-        :meth:`terminate` also when a map leaves it out and the program has no handler for it.
+    :param signal_map: mapping of signals to what they do; ``None`` for :func:`~daemonry.default_signal_map`. SIGTERM calls
+        :meth:`~daemonry.DaemonContext.terminate` also when a map leaves it out and the program has no handler for it.
     :param environment: mapping that replaces the environment; ``None`` keeps it.
     :param ready: ``"auto"``: the daemon is ready when the body begins; ``"manual"``: when it calls ``ready()``.
     :param start_timeout: seconds until the daemon must be ready, or it is ended; ``None`` for no limit.
@@ -103,8 +101,7 @@ class Options:
         self.no_new_privileges = no_new_privileges
         self.prevent_core = prevent_core
         self.detach_process = detach_process
-        # An iterator gives its items once, and plan() may ask for them before open() does.
-        self.files_preserve = list(files_preserve) if isinstance(files_preserve, Iterator) else files_preserve
+        self.files_preserve = files_preserve
         self.preserve_logging = preserve_logging
         self.pidfile = pidfile
         self.stdin = stdin
@@ -114,3 +111,7 @@ class Options:
         self.environment = environment
         self.start_timeout = start_timeout
         self._ready_when = ready
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make the state of a context; called once, when its options are set."""

@@ -19,7 +19,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from os import PathLike
     from typing import NoReturn, Union
 
@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
 _MODE = 0o644
 _MOST_DIGITS = 10
+_LONGEST_LINE = 64
 # How long a waiting starter sleeps at most: the exit of the holder wakes it, a release without an exit does not.
 _PAUSE = 0.05
+# How long a starter that takes away what a crash has left may have that file: half a second is plenty for one that has
+# to share its processor with a hundred others, and all that a start loses whose holder can't be seen from here.
+_CLEARING = 0.5
+# Thirty years: any longer wait, an endless one too, is cut to what the clock can be asked to add.
+_FOR_EVER = 1e9
 _EXISTING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -161,16 +167,10 @@ class PIDLockFile(LockBase):
         :raises PIDFileError: when the file can't be used. Also a ``lockfile.LockFailed``.
         """
         _require_seconds(timeout)
-        patience = self.timeout if timeout is None else timeout
-        deadline = time.monotonic() + max(0.0, patience or 0.0)
-        while True:
-            holder = self._take()
-            if holder is None:
-                return
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise (PIDFileLockTimeout if patience and patience > 0 else PIDFileLocked)(self.path, holder.pid)
-            _await_change(holder, min(left, _PAUSE))
+        patience = min(max(0.0, (self.timeout if timeout is None else timeout) or 0.0), _FOR_EVER)
+        holder = _persist(self._take, patience)
+        if holder is not None:
+            raise (PIDFileLockTimeout if patience else PIDFileLocked)(self.path, holder.pid)
 
     def release(self) -> None:
         """Take the file away and let the lock go; a second time does nothing.
@@ -218,8 +218,7 @@ class PIDLockFile(LockBase):
         """
         if self._mine() is not None:
             raise PIDFileLocked(self.path, os.getpid(), "; it is this process's own")
-        with signals_held_off(), _directory_of(self.path) as directory:
-            holder = _clear(self.path, directory)
+        holder = _persist(self._clear, 0.0)
         if holder is not None:
             raise PIDFileLocked(self.path, holder.pid, "; stop that process, the lock goes with it")
 
@@ -248,16 +247,28 @@ class PIDLockFile(LockBase):
 
     def _take(self) -> _Holder | None:
         if self._mine() is not None:
-            return _Holder(pid=os.getpid())
+            return _Holder(pid=os.getpid(), seen=True)
+        try:
+            with signals_held_off(), _directory_of(self.path) as directory:
+                return self._take_in(directory)
+        except BaseException:
+            # A signal that was held off until the file was there: an acquire that raises has not acquired.
+            self.__exit__()
+            raise
+
+    def _take_in(self, directory: int) -> _Holder | None:
+        while True:
+            holder = _clear(self.path, directory)
+            if holder is not None:
+                return holder
+            fd = _publish(self.path, directory)
+            if fd is not None:
+                self._hold(fd)
+                return None
+
+    def _clear(self) -> _Holder | None:
         with signals_held_off(), _directory_of(self.path) as directory:
-            while True:
-                holder = _clear(self.path, directory)
-                if holder is not None:
-                    return holder
-                fd = _publish(self.path, directory)
-                if fd is not None:
-                    self._hold(fd)
-                    return None
+            return _clear(self.path, directory)
 
     def _hold(self, fd: int) -> None:
         os.set_inheritable(fd, self.inherit)
@@ -283,19 +294,48 @@ class TimeoutPIDLockFile(PIDLockFile):
         inherit: bool = False,
     ) -> None:
         super().__init__(path, threaded, timeout if acquire_timeout is None else acquire_timeout, inherit=inherit)
-        self.acquire_timeout = self.timeout
+
+    @property
+    def acquire_timeout(self) -> float | None:
+        """The default of :meth:`acquire`, in seconds."""
+        seconds: float | None = self.timeout
+        return seconds
+
+    @acquire_timeout.setter
+    def acquire_timeout(self, seconds: float | None) -> None:
+        _require_seconds(seconds)
+        self.timeout = seconds
 
 
 class _Holder(Record):
-    """Who is in the way; the file may not tell."""
+    """Who is in the way; the file may not tell.
+
+    Not ``seen``: no living process has written the file that is locked. It may be out of sight, or somebody has the
+    file of a dead one for a moment, to take it away.
+    """
 
     pid: int | None
+    seen: bool
 
 
 def _require_seconds(timeout: object) -> None:
-    if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and not isnan(timeout)):
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is None or (is_number and not (isinstance(timeout, float) and isnan(timeout))):
         return
     raise ValueError(f"timeout: must be seconds or None, not {timeout!r}")
+
+
+def _persist(attempt: Callable[[], _Holder | None], patience: float) -> _Holder | None:
+    """Try until nobody is in the way; answer who still is when the patience, in seconds, is at its end."""
+    start = time.monotonic()
+    while True:
+        holder = attempt()
+        if holder is None:
+            return None
+        left = start + max(patience, 0.0 if holder.seen else _CLEARING) - time.monotonic()
+        if left <= 0:
+            return holder
+        _await_change(holder, min(left, _PAUSE))
 
 
 def _await_change(holder: _Holder, seconds: float) -> None:
@@ -326,7 +366,7 @@ def _refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
         errno.EROFS: "; choose a place that can be written, such as /run",
         errno.ENOSPC: "; make room there",
     }
-    text = (reason or str(error.strerror)) + advice.get(error.errno or 0, "")
+    text = reason or f"{error.strerror}{advice.get(error.errno or 0, '')}"
     raise PIDFileError(path, text, error.errno) from error
 
 
@@ -344,6 +384,8 @@ def _opened(path: str, mode: int, directory: int | None = None) -> Iterator[int 
             _refuse(path, error, "it is a symbolic link, which can lead anywhere; remove it")
         if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
             _refuse(path, error, "it is not a regular file; remove it, or choose another path")
+        if error.errno == errno.EACCES:
+            _refuse(path, error, f"{error.strerror}; this user may not open the file that is there")
         _refuse(path, error)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -362,18 +404,20 @@ def _clear(path: str, directory: int) -> _Holder | None:
         if refusal.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         with _opened(path, os.O_RDONLY, directory) as fd:
-            if fd is not None and kernel_lock.is_locked(fd):
-                return _Holder(pid=_pid_in(fd))
+            if fd is None:  # its holder has released it meanwhile
+                return None
+            if kernel_lock.is_locked(fd):
+                return _holder_of(fd)
         raise
 
 
 def _clear_opened(path: str, directory: int, fd: int) -> _Holder | None:
     if not _lock(path, fd):
-        return _Holder(pid=_pid_in(fd))
+        return _holder_of(fd)
     # Locked by us now, so nobody who keeps to the rules takes it away or puts another in its place.
     writer = _writer(fd)
     if writer is not None:
-        return _Holder(pid=writer)
+        return _Holder(pid=writer, seen=True)
     name = os.path.basename(path)
     try:
         if os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(fd)):
@@ -386,6 +430,11 @@ def _clear_opened(path: str, directory: int, fd: int) -> _Holder | None:
             raise
         _refuse(path, error)
     return None
+
+
+def _holder_of(fd: int) -> _Holder:
+    pid = _pid_in(fd)
+    return _Holder(pid=pid, seen=pid is not None and _can_have_written(pid, fd))
 
 
 def _lock(path: str, fd: int) -> bool:
@@ -413,25 +462,33 @@ def _judge(path: str, directory: int, fd: int) -> None:
 def _writer(fd: int) -> int | None:
     """Answer the living process that wrote the file, though it has no lock on it any more; ``None`` when it is gone.
 
-    A program that closes every descriptor that it doesn't know loses its lock. The process with the file's number, if
-    it is older than the file, can only be the one that wrote it; if it is younger, the number was given out again.
+    A program that closes every descriptor that it doesn't know loses its lock.
     """
     pid = _pid_in(fd)
     # Our own number: this very program, started anew by exec, or a predecessor's number that we were given.
     if pid is None or pid == os.getpid():
         return None
+    return pid if _can_have_written(pid, fd) else None
+
+
+def _can_have_written(pid: int, fd: int) -> bool:
+    """Whether the process with the file's number lives and is older than the file: then it can only be its writer.
+
+    If it is younger, the number was given out again.
+    """
     found = process.look(pid)
-    if found is None or not found.alive or found.started > os.fstat(fd).st_mtime:
-        return None
-    return pid
+    return found is not None and found.alive and found.started <= os.fstat(fd).st_mtime
 
 
 def _pid_in(fd: int) -> int | None:
     """Answer the number on the first line, tolerant as the FHS (3.15) asks: white space, zeros in front, more lines."""
-    line = os.pread(fd, 64, 0).partition(b"\n")[0].strip(b" \t\r\v\f").lstrip(b"0")
-    if not line.isdigit() or len(line) > _MOST_DIGITS:
+    line = os.pread(fd, _LONGEST_LINE + 1, 0).partition(b"\n")[0]
+    if len(line) > _LONGEST_LINE:  # and may go on: a number that is cut off would be another process's
         return None
-    number = int(line)
+    digits = line.strip(b" \t\r\v\f").lstrip(b"0")
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        return None
+    number = int(digits)
     return number if number < 2**31 else None
 
 
@@ -490,7 +547,7 @@ def _remove_drafts(path: str, directory: int, fd: int) -> None:
 def _withdraw(path: str, held: _Held) -> None:
     """Unlink our own file, never another's; empty it where it can't be unlinked."""
     try:
-        if held.is_file(os.stat(path, follow_symlinks=False)):
+        if held.is_file(os.stat(path, follow_symlinks=False)) and (held.has_descriptor() or _is_left_by_us(path)):
             os.unlink(path)
     except OSError:  # not to be seen or not to be touched from here: then what is left of it says nothing any more
         pass
@@ -498,3 +555,9 @@ def _withdraw(path: str, held: _Held) -> None:
         # Unlocked first: an empty file is never seen while it is held.
         kernel_lock.unlock(held.fd)
         os.ftruncate(held.fd, 0)
+
+
+def _is_left_by_us(path: str) -> bool:
+    """Whether the file is ours though our descriptor is closed: nothing keeps its inode's number from a successor's."""
+    with _opened(path, os.O_RDONLY) as fd:
+        return fd is not None and _pid_in(fd) == os.getpid() and not kernel_lock.is_locked(fd)

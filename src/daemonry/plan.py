@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import cached_property
 
 from . import descriptors, filesystem, logs, privileges, service_manager, signals, streams
@@ -14,6 +15,7 @@ from .record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import FrameType
     from typing import Any
 
     from .options import Options
@@ -107,8 +109,10 @@ class Plan:
     def resolved(self) -> tuple[PlannedStep, ...]:
         """Answer the steps with the values that they would use.
 
-        :raises InvalidOption: when an option that one of them uses can't be meant.
+        :raises InvalidOption: when an option that one of them, or ``open()`` itself, uses can't be meant.
         """
+        # open() asks for it also where the step notify_ready is left out.
+        _ = self.readiness
         return tuple(PlannedStep(name=name, value=self._value(name)) for name in self._steps)
 
     def _value(self, step: str) -> Record | None:
@@ -132,6 +136,8 @@ class Plan:
 
     @cached_property
     def detaching(self) -> Detaching:
+        if "detach" not in self._steps:
+            return Detaching(detach=False, reason="the context has no step detach", start_timeout=None)
         wanted = self._options.detach_process
         timeout = _seconds_or_none("start_timeout", self._options.start_timeout)
         if wanted not in (None, True, False):
@@ -150,7 +156,10 @@ class Plan:
         if self._options.preserve_logging:
             numbers += logs.descriptors()
         if "redirect_streams" in self._steps:
-            numbers += [stream.source for stream in self.streams.streams if isinstance(stream.source, int)]
+            numbers += [number for stream in self.streams.streams for number in stream.descriptors]
+        if isinstance(self._options.files_preserve, Iterator) and not hasattr(self._options.files_preserve, "fileno"):
+            # It gives its items once, and plan() may ask for them before open() does.
+            self._options.files_preserve = list(self._options.files_preserve)
         closing = descriptors.resolve(self._options.files_preserve, numbers, logs.files_of)
         self._refuse_kept_below_three(closing)
         return closing
@@ -257,16 +266,27 @@ def _variables(given: Any) -> dict[str, str] | None:
     except AttributeError as error:
         raise InvalidOption("environment", f"must be a mapping or None, not {given!r}") from error
     for name, value in items:
-        if not (isinstance(name, str) and isinstance(value, str)) or not name or "=" in name or "\0" in name + value:
+        if not _can_be_variable(name, value):
             raise InvalidOption("environment", f"{name!r}: {value!r} can't be a variable")
     return dict(items)
+
+
+def _can_be_variable(name: Any, value: Any) -> bool:
+    try:
+        encoded = os.fsencode(name), os.fsencode(value)
+    except (TypeError, UnicodeEncodeError):
+        return False
+    text = isinstance(name, str) and isinstance(value, str)
+    return text and name != "" and "=" not in name and not any(b"\0" in each for each in encoded)
 
 
 def _require_usable_lock(lock: Any) -> None:
     if lock is None:
         return
     kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(lock).__mro__}
-    if not (hasattr(type(lock), "__enter__") and hasattr(type(lock), "__exit__")):
+    # Up to Python 3.12 a Path is a context manager as well, of no use to anybody.
+    managed = hasattr(type(lock), "__enter__") and hasattr(type(lock), "__exit__")
+    if not managed or isinstance(lock, os.PathLike):
         raise InvalidOption("pidfile", f"must be a context manager such as PIDLockFile(path), not {lock!r}")
     if "lockfile.sqlitelockfile.SQLiteLockFile" in kinds:
         raise InvalidOption("pidfile", "SQLiteLockFile has a connection, which the closing of descriptors would cut")
@@ -293,5 +313,14 @@ def require_forkable(detach: bool) -> None:
         warnings.warn(
             f"these threads will not run in the daemon, start them after open(): {', '.join(others)}",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=_levels_to_the_program(),
         )
+
+
+def _levels_to_the_program() -> int:
+    # The warning shows the line that opens the context, by a with-statement or by open().
+    frame: FrameType | None = sys._getframe(1)
+    levels = 1
+    while frame is not None and frame.f_globals.get("__package__") == __package__:
+        frame, levels = frame.f_back, levels + 1
+    return levels

@@ -53,6 +53,8 @@ def resolve(uid: object, gid: object, initgroups: object, no_new_privileges: obj
     :param initgroups: whether the supplementary groups become the user's; otherwise they become none.
     :raises InvalidOption: when there is no such user or group.
     """
+    # What the verification takes is imported now: inside another root directory it can't be found.
+    libc.capabilities()
     user, user_entry = _user(uid)
     group = _group(gid, uid, user_entry)
     return Rights(
@@ -69,7 +71,7 @@ def _user(uid: object) -> tuple[int, pwd.struct_passwd | None]:
     if isinstance(uid, str):
         try:
             entry = pwd.getpwnam(uid)
-        except KeyError as error:
+        except (KeyError, ValueError) as error:  # no such name, or nothing that can be one
             raise InvalidOption("uid", f"there is no user {uid!r}", errno.ENOENT) from error
         return entry.pw_uid, entry
     number = _number("uid", uid)
@@ -80,7 +82,7 @@ def _group(gid: object, uid: object, user: pwd.struct_passwd | None) -> int:
     if isinstance(gid, str):
         try:
             return grp.getgrnam(gid).gr_gid
-        except KeyError as error:
+        except (KeyError, ValueError) as error:  # no such name, or nothing that can be one
             raise InvalidOption("gid", f"there is no group {gid!r}", errno.ENOENT) from error
     if gid is not None:
         return _number("gid", gid)
@@ -110,7 +112,7 @@ def _groups(uid: int, gid: int, initgroups: bool, given: bool) -> tuple[int, ...
         wanted = ()
     else:
         return None  # nobody else's rights are taken on: the groups are the real user's own
-    if os.geteuid() != 0 and (uid, gid) == (os.getuid(), os.getgid()):
+    if 0 not in _user_ids() and (uid, gid) == (os.getuid(), os.getgid()):
         # Only root may set groups, and an ordinary user who asks to be himself has nothing to drop.
         return None
     return wanted
@@ -150,6 +152,9 @@ def drop(rights: Rights) -> None:
     """
     was_root = 0 in _user_ids()
     if rights.groups is not None:
+        if was_root and os.geteuid() != 0:
+            # A program that has lowered its rights for the time being: only the effective root may set groups.
+            os.seteuid(0)
         os.setgroups(rights.groups)
     _set_ids(rights)
     if rights.no_new_privileges:
@@ -215,7 +220,7 @@ def _succeeds(attempt: Callable[[int], None]) -> bool:
 
 
 def prevent_core_dump(limit: CoreLimit) -> Callable[[], None]:
-    """Set the limit of core files to zero; answer the function that puts the soft limit back.
+    """Set the limit of core files to zero; answer the function that puts it back, where the kernel allows.
 
     Source: core(5), getrlimit(2).
     """

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# Milliseconds, in the C int that poll(2) takes.
+_LONGEST_POLL = 2**31 - 1
+
+
 class Process(Record):
     """What the system says of one process at one moment."""
 
@@ -69,12 +73,15 @@ def _boot_time() -> float:
 
 
 def _from_ps(pid: int) -> Process | None:
+    import calendar
     import subprocess
 
     command = ["ps", "-p", str(pid), "-o", "stat=,ppid=,pgid=,lstart=,comm="]
+    # In UTC, for our own TZ need not be the system's, and no hour of it comes twice a year.
+    environment = {"LC_ALL": "C", "PATH": os.defpath, "TZ": "UTC0"}
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, env={"LC_ALL": "C", "PATH": os.defpath}, check=False
+            command, capture_output=True, encoding="utf-8", errors="backslashreplace", env=environment, check=False
         )
         session = os.getsid(pid)
     except OSError:  # no ps in this root directory, or the process has ended
@@ -89,7 +96,7 @@ def _from_ps(pid: int) -> Process | None:
         parent=int(words[1]),
         group=int(words[2]),
         session=session,
-        started=time.mktime(time.strptime(" ".join(words[3:8]), "%a %b %d %H:%M:%S %Y")),
+        started=calendar.timegm(time.strptime(" ".join(words[3:8]), "%a %b %d %H:%M:%S %Y")),
     )
 
 
@@ -121,7 +128,10 @@ def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
     Answer whether it was sent; a process that has ended is no error.
 
     :raises PermissionError: when it belongs to somebody else.
+    :raises ValueError: when it is no process's number: to kill(2), 0 and below mean groups of them, and -1 all.
     """
+    if pid <= 0:
+        raise ValueError(f"{pid} is not the number of a process")
     try:
         handle = _open_pidfd(pid)
         if handle is None:
@@ -152,7 +162,7 @@ def wait_for_exit(pid: int, timeout: float) -> bool:
     with handle:
         poll = select.poll()
         poll.register(handle.fd, select.POLLIN)
-        return bool(poll.poll(max(0.0, timeout) * 1000))
+        return bool(poll.poll(min(max(0.0, timeout) * 1000, _LONGEST_POLL)))
 
 
 class _Pidfd:

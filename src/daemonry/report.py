@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
+from contextlib import contextmanager
 
 from .record import Record
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-# A line no longer than this is written in one piece (pipe(7): PIPE_BUF is 512 at least), so two threads that tell of
-# their progress don't mix.
+# Bytes. A line no longer than this is written in one piece (pipe(7): PIPE_BUF is 512 at least), so two threads that
+# tell of their progress don't mix, and a signal that ends the start leaves no half of it.
 LONGEST_TEXT = 400
 
 
@@ -73,6 +75,63 @@ def pipe() -> tuple[int, int]:
         os.close(low[1])
 
 
+class WritingEnd:
+    """A pipe's end to write to, closed by itself when nobody is left who reads.
+
+    It knows its pipe: a step of the user's own may close every descriptor that it doesn't know, and a file opened
+    later gets the number. Nothing of ours must land in that file, nor close it.
+
+    :ivar fd: ``int``, the descriptor, or ``None`` once it is closed.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd: int | None = fd
+        self._pipe = os.fstat(fd)
+
+    def write(self, data: bytes) -> None:
+        """Write all of it, to nobody when nobody reads.
+
+        :raises OSError: with EBADF, when the program has closed the descriptor.
+        """
+        fd = self.fd
+        if fd is None:
+            return
+        if not self._is_ours(fd):
+            raise OSError(errno.EBADF, "the program has closed the pipe to its launcher")
+        try:
+            with _broken_pipe_is_an_error():
+                while data:
+                    data = data[os.write(fd, data) :]
+        except BrokenPipeError:
+            self.close()
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        fd, self.fd = self.fd, None
+        if fd is not None and self._is_ours(fd):
+            os.close(fd)
+
+    def _is_ours(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), self._pipe)
+        except OSError:
+            return False
+
+
+@contextmanager
+def _broken_pipe_is_an_error() -> Iterator[None]:
+    # A program may have given SIGPIPE its default action, as filters do: it would end the daemon because its launcher
+    # has been killed. Held off in this thread alone, and taken back if it came; a handler can't be changed in a thread.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE not in before:
+            if signal.SIGPIPE in signal.sigpending():
+                signal.sigwait({signal.SIGPIPE})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+
+
 class Reporter:
     """The daemon's end of the pipe.
 
@@ -80,13 +139,12 @@ class Reporter:
     """
 
     def __init__(self, fd: int) -> None:
-        self._fd: int | None = fd
-        self._pipe = os.fstat(fd).st_ino
+        self._end = WritingEnd(fd)
 
     @property
     def fd(self) -> int | None:
         """The descriptor, or ``None`` once it is closed."""
-        return self._fd
+        return self._end.fd
 
     def step(self, name: str) -> None:
         """Tell that the step ``name`` begins."""
@@ -94,17 +152,21 @@ class Reporter:
 
     def progress(self, text: str) -> None:
         """Tell how far the start has come; line breaks become spaces, and the end of a long text is left out."""
-        self._write(b"progress " + " ".join(text.split())[:LONGEST_TEXT].encode("utf-8", "backslashreplace"))
+        line = " ".join(text.split()).encode("utf-8", "backslashreplace")[:LONGEST_TEXT]
+        self._write(b"progress " + line.decode("utf-8", "ignore").encode())
 
     def ready(self) -> None:
         """Tell that the daemon is up, and close the pipe."""
         self._write(b"ready")
-        self.give_up()
+        self._end.close()
 
     def failed(self, failure: Failed) -> bool:
         """Tell what stopped the daemon; answer whether somebody was there to be told."""
-        self._write(b"failed " + _json_line(failure))
-        return self._fd is not None
+        try:
+            self._write(b"failed " + _json_line(failure))
+        except OSError:  # the program has closed the pipe
+            return False
+        return self._end.fd is not None
 
     def ended(self, end: Ended) -> None:
         """Tell how the daemon's process ended; its witness says so."""
@@ -112,23 +174,10 @@ class Reporter:
 
     def give_up(self) -> None:
         """Close the pipe."""
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
+        self._end.close()
 
     def _write(self, line: bytes) -> None:
-        if self._fd is None:
-            return
-        # A step of the user's own may close every descriptor that it doesn't know, and a file opened later gets the
-        # number: our lines must not land in it.
-        if os.fstat(self._fd).st_ino != self._pipe:
-            raise OSError(errno.EBADF, "the program has closed the pipe to its launcher")
-        rest = line + b"\n"
-        try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-        except BrokenPipeError:
-            self.give_up()
+        self._end.write(line + b"\n")
 
 
 def prepare() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 FIRST_SOCKET = 3
+# How long, in seconds, a manager that has stopped reading may hold the daemon up.
+PATIENCE = 5.0
 _SUPERVISORS = ("supervisord", "runsv", "s6-supervise", "circusd", "perpd", "dinit")
 
 
@@ -82,13 +84,16 @@ def who_started(facts: Facts) -> Starter:
     Source: sd_listen_fds(3), systemd.exec(5), inetd(8), launchd.plist(5).
     """
     environment = facts.environment
-    nearby = (str(facts.pid), str(facts.parent))
+    service = environment.get("SYSTEMD_EXEC_PID")
     if facts.pid == 1:
         return Starter(name="container", reason="it is process 1")
     if environment.get("LISTEN_PID") == str(facts.pid):
         return Starter(name="systemd", reason="LISTEN_PID is its number")
-    if environment.get("SYSTEMD_EXEC_PID") in nearby:
-        return Starter(name="systemd", reason="SYSTEMD_EXEC_PID is its number or its parent's")
+    if service == str(facts.pid):
+        return Starter(name="systemd", reason="SYSTEMD_EXEC_PID is its number")
+    # A terminal's emulator and tmux may be services too, and what runs in their windows is a child of theirs.
+    if service == str(facts.parent) and not facts.has_terminal:
+        return Starter(name="systemd", reason="SYSTEMD_EXEC_PID is its parent's number, and it has no terminal")
     if facts.parent_name == "systemd" and "INVOCATION_ID" in environment:
         return Starter(name="systemd", reason="its parent is systemd")
     if facts.parent_name in _SUPERVISORS:
@@ -160,6 +165,7 @@ def _open(address: str) -> Any:
 
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
     try:
+        sender.settimeout(PATIENCE)
         # A name that begins with @ is in Linux's abstract namespace, where it begins with a zero.
         sender.connect("\0" + address[1:] if address.startswith("@") else address)
     except OSError:

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from .errors import InvalidOption
 from .forks import give_up_in_children
@@ -72,8 +73,10 @@ def _number_of(key: Any) -> int:
     number = key
     if isinstance(key, str):
         name = key.upper()
-        number = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", None)
-    if isinstance(number, bool) or not isinstance(number, int) or number not in signal.valid_signals():
+        number = signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
+    # All these are ints, and signal.SIG_IGN would mean SIGHUP.
+    is_other = isinstance(number, (bool, signal.Handlers, signal.Sigmasks))
+    if is_other or not isinstance(number, int) or number not in signal.valid_signals():
         raise InvalidOption("signal_map", f"{key!r} is no signal of this system")
     if name_of(number) in _NEVER_CAUGHT:
         raise InvalidOption("signal_map", f"{name_of(number)} can't be caught or ignored")
@@ -117,15 +120,21 @@ def reset(stop: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
 
     Answer the function that puts everything back.
     """
-    before = dict(_set_all(_inherited_ignored()))
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        before.setdefault(signal.SIGTERM, signal.signal(signal.SIGTERM, stop))
-    mask = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    handlers = dict(_inherited_ignored())
+    if signal.SIG_DFL in (signal.getsignal(signal.SIGTERM), handlers.get(signal.SIGTERM)):
+        handlers[signal.SIGTERM] = stop
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    put_handlers_back = _set_all(handlers)
 
     def put_back() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        _put_back(before)
+        put_handlers_back()
 
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    except BaseException:  # a signal that had been held off ends the start
+        put_back()
+        raise
     return put_back
 
 
@@ -138,13 +147,18 @@ def _inherited_ignored() -> Iterable[tuple[int, Any]]:
 
 def install(signals: SignalMap) -> Callable[[], None]:
     """Install the handlers of the map; answer the function that puts the earlier ones back."""
-    before = dict(_set_all(signals.handlers.items()))
+    return _set_all(signals.handlers)
+
+
+def _set_all(handlers: Mapping[int, Any]) -> Callable[[], None]:
+    before: dict[int, Any] = {}
+    try:
+        for number, handler in handlers.items():
+            before[number] = signal.signal(number, handler)
+    except BaseException:
+        _put_back(before)
+        raise
     return lambda: _put_back(before)
-
-
-def _set_all(handlers: Iterable[tuple[int, Any]]) -> Iterable[tuple[int, Any]]:
-    for number, handler in handlers:
-        yield number, signal.signal(number, handler)
 
 
 def _put_back(before: Mapping[int, Any]) -> None:
@@ -163,53 +177,83 @@ class StopWish:
 
     def __init__(self) -> None:
         self.made = False
-        self._pipe: tuple[int, int] | None = None
+        # "wish" is never read, so that it wakes everyone who sleeps. "signals" wakes the main thread.
+        self._pipes: dict[str, tuple[int, int]] = {}
 
     def make(self) -> None:
         """Make the wish; it stays made."""
         self.made = True
-        if self._pipe is not None:
-            try:
-                os.write(self._pipe[1], b"s")
-            except BlockingIOError:  # full of earlier wishes: the sleeper wakes all the same
-                return
+        if "wish" in self._pipes:
+            with suppress(BlockingIOError):  # full of earlier wishes: the sleeper wakes all the same
+                os.write(self._pipes["wish"][1], b"s")
 
     def wait(self, seconds: float | None) -> bool:
         """Sleep for ``seconds``, ``None`` for as long as it takes; answer at once, and true, when the wish is made."""
-        if not self.made:
-            poll = select.poll()
-            poll.register(self._reading_end(), select.POLLIN)
-            # Asked again after the pipe is there: a handler that ran in between had no pipe to write to.
-            if not self.made:
-                _poll_for(poll, seconds)
+        deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        while not self.made and (left := deadline - time.monotonic()) > 0:
+            # poll(2) takes an int of milliseconds, which is 24 days at most.
+            self._sleep(min(left, 86_400))
         return self.made
+
+    # Python runs a handler between two of its own instructions, so one whose signal arrives just before poll(2) begins
+    # would be run when that ends. The wake-up descriptor is written to by the kernel's own call of the handler.
+    def _sleep(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._pipe("wish")[0], select.POLLIN)
+        reading, writing = self._pipe("signals")
+        try:
+            before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        except ValueError:  # another thread than the main one, to which no signal comes
+            poll.poll(seconds * 1000)
+            return
+        try:
+            poll.register(reading, select.POLLIN)
+            # Asked again now that all is set up: a handler that ran before had nothing to write to.
+            if not self.made:
+                poll.poll(seconds * 1000)
+            self._drain()
+        finally:
+            signal.set_wakeup_fd(before)
+
+    def _drain(self) -> None:
+        # Asked for again: a handler may have forked, and this may be the child, where the number is another file's.
+        if "signals" in self._pipes:
+            with suppress(BlockingIOError):
+                while os.read(self._pipes["signals"][0], 512):
+                    pass
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The descriptors of the pipe, if there is one yet."""
-        return self._pipe or ()
+        """The descriptors of the pipes that there are yet."""
+        return tuple(end for pipe in self._pipes.values() for end in pipe)
 
-    def _reading_end(self) -> int:
-        if self._pipe is None:
-            pipe = os.pipe()
-            os.set_blocking(pipe[1], False)
-            self._pipe = pipe
+    def _pipe(self, name: str) -> tuple[int, int]:
+        if name not in self._pipes:
+            new = _non_blocking_pipe()
+            # Another thread may have been quicker.
+            if self._pipes.setdefault(name, new) != new:
+                _close(new)
             give_up_in_children(self)
-        return self._pipe[0]
+        return self._pipes[name]
 
     def give_up(self) -> None:
-        """Close the pipe: a child that kept it would wake its parent, and be woken in its stead."""
-        pipe, self._pipe = self._pipe, None
-        for end in pipe or ():
-            os.close(end)
+        """Close the pipes: a child that kept them would wake its parent, and be woken in its stead."""
+        pipes, self._pipes = self._pipes, {}
+        if "signals" in pipes:
+            current = signal.set_wakeup_fd(-1)
+            if current != pipes["signals"][1]:
+                signal.set_wakeup_fd(current)
+        for pipe in pipes.values():
+            _close(pipe)
 
 
-def _poll_for(poll: select.poll, seconds: float | None) -> None:
-    if seconds is None:
-        poll.poll()
-        return
-    # poll(2) takes an int of milliseconds, which is 24 days at most.
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        if poll.poll(min(left, 86_400) * 1000):
-            return
+def _non_blocking_pipe() -> tuple[int, int]:
+    pipe = os.pipe()
+    for end in pipe:
+        os.set_blocking(end, False)
+    return pipe
+
+
+def _close(pipe: tuple[int, int]) -> None:
+    for end in pipe:
+        os.close(end)

@@ -7,14 +7,14 @@ import fcntl
 import os
 import stat
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from .errors import InvalidOption
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import IO, Any
 
 NAMES = ("stdin", "stdout", "stderr")
@@ -39,6 +39,14 @@ class Stream(Record):
     def number(self) -> int:
         """The descriptor."""
         return NAMES.index(self.name)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that it takes: its source, and what the name of a stream that is kept writes to."""
+        if self.kept:
+            number = _descriptor_of(getattr(sys, self.name))
+            return [] if number is None or number < len(NAMES) else [number]
+        return [self.source] if isinstance(self.source, int) else []
 
     @property
     def given(self) -> bool:
@@ -68,19 +76,36 @@ def resolve(name: str, target: object, root: str | None, keep: bool) -> Stream:
     :raises InvalidOption: when the target can't be meant.
     """
     if target is None:
-        return Stream(name=name, kept=keep)
+        return Stream(name=name, kept=keep and _is_open(NAMES.index(name)))
     if isinstance(target, (str, bytes, os.PathLike)):
-        path = os.path.abspath(os.fsdecode(target))
+        path = _absolute(name, target)
         _require_openable(name, path)
         return Stream(name=name, source=path, reopened_as=_inside(root, path))
     number = _number_of(name, target)
     return Stream(name=name, stand_in=target) if number is None else Stream(name=name, source=number)
 
 
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _absolute(name: str, target: Any) -> str:
+    text = os.fsdecode(target)
+    if not text or "\0" in text:
+        raise InvalidOption(name, f"{text!r} can't be a path")
+    return os.path.abspath(text)
+
+
 def _require_openable(name: str, path: str) -> None:
     directory = os.path.dirname(path) if name != "stdin" else path
     if not os.path.exists(directory):
         raise InvalidOption(name, f"{directory} does not exist", errno.ENOENT)
+    if name != "stdin" and not os.path.isdir(directory):
+        raise InvalidOption(name, f"{directory} is not a directory", errno.ENOTDIR)
     if os.path.isdir(path):
         raise InvalidOption(name, f"{path} is a directory", errno.EISDIR)
 
@@ -100,7 +125,7 @@ def _number_of(name: str, target: Any) -> int | None:
     try:
         number = target if isinstance(target, int) else target.fileno()
         os.fstat(number)
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if not hasattr(target, "readline" if name == "stdin" else "write"):
             raise InvalidOption(name, f"must be None, a path, a descriptor or a file, not {target!r}") from error
         return None
@@ -126,16 +151,37 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> None:
             sources.callback(os.close, source)
             pairs.append((source, stream))
         for source, stream in pairs:
-            _flush(getattr(sys, stream.name))
+            _let_go(stream)
             os.dup2(source, stream.number, inheritable=True)
     for stream in streams:
         _name_in_sys(stream)
 
 
+def taken_by_others(streams: Sequence[Stream]) -> list[int]:
+    """Answer which of the three, closed when the program was started, are other files now, and will be streams."""
+    return [
+        stream.number
+        for stream in streams
+        if getattr(sys, f"__{stream.name}__") is None
+        and _descriptor_of(getattr(sys, stream.name)) != stream.number
+        and not (stream.kept or stream.source == stream.number)
+    ]
+
+
+def _let_go(stream: Stream) -> None:
+    """Write out what Python holds for the old place; drop it when that takes no more, for it isn't for the new one."""
+    if _flush_all(stream.name) or stream.kept or stream.source == stream.number:
+        return
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, stream.number)
+    _flush_all(stream.name)
+    if null != stream.number:
+        os.close(null)
+
+
 def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
     if stream.kept:
-        with suppress(OSError):  # it was closed when we were started: then it is discarded
-            return _above_two(stream.number)
+        return _above_two(stream.number)
     if isinstance(stream.source, int):
         return _above_two(stream.source)
     number = open_file(stream, stream.source, owner) if stream.source else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -150,35 +196,87 @@ def _above_two(number: int) -> int:
 
 
 def open_file(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
-    """Open a stream's file, to append; one that is made here gets mode 0640, and belongs to ``owner``."""
+    """Open a stream's file, to append; one that is made here gets mode 0640, and belongs to ``owner``.
+
+    Where others could put a link to something else in its place, root's rights don't reach what is not the owner's.
+
+    Source: CERT POS35-C; CVE-2016-1247 is what comes of lending them.
+    """
     # O_NOCTTY: a terminal named as a log must not become the controlling terminal of a session leader.
     flags = _OURS[stream.name] | os.O_CLOEXEC | os.O_NOCTTY
     if stream.name == "stdin":
         return os.open(path, flags)
+    if owner is None:
+        return _open_or_make(path, flags)[0]
+    if _can_be_moved(os.path.dirname(path)):
+        with _rights_of(*owner):
+            return _open_or_make(path, flags)[0]
+    return _open_and_give(path, flags, owner)
+
+
+def _open_or_make(path: str, flags: int) -> tuple[int, bool]:
+    """Answer the descriptor, and whether the file was made here."""
     try:
-        number = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o640)
-        made = True
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o640), True
     except FileExistsError:
-        number = os.open(path, flags)
-        made = False
-    if owner is not None and (made or _safe_to_give(number, path)):
-        os.fchown(number, *owner)
-    return number
+        pass
+    # Not with O_CREAT at once, by which fs.protected_regular keeps root from other users' files in /tmp.
+    try:
+        return os.open(path, flags), False
+    except FileNotFoundError:  # it is a link to a file that isn't there yet, or has just been moved away
+        return os.open(path, flags | os.O_CREAT, 0o640), False
 
 
-def _safe_to_give(number: int, path: str) -> bool:
-    """Whether a file that was there already is surely the log, and not a secret that somebody linked in its place."""
-    found = os.fstat(number)
+def _can_be_moved(directory: str) -> bool:
+    """Whether anybody but root can put another directory, or a link to one, in the place of this one."""
+    names = {name for path in (directory, os.path.realpath(directory)) for name in _with_parents(path)}
+    for name in names:
+        above = os.stat(os.path.dirname(name))
+        sticky = above.st_mode & stat.S_ISVTX and os.lstat(name).st_uid == 0
+        if above.st_uid != 0 or (_others_write(above) and not sticky):
+            return True
+    return False
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    while path != os.path.dirname(path):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _others_write(found: os.stat_result) -> bool:
+    return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+@contextmanager
+def _rights_of(uid: int, gid: int) -> Iterator[None]:
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        os.setgroups([gid])
+        os.setegid(gid)
+        os.seteuid(uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _open_and_give(path: str, flags: int, owner: tuple[int, int]) -> int:
     directory = os.stat(os.path.dirname(path))
-    ours = (0, os.geteuid())
-    return (
-        stat.S_ISREG(found.st_mode)
-        and found.st_nlink == 1
-        and found.st_uid in ours
-        and directory.st_uid in ours
-        and not directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        and not os.path.islink(path)
-    )
+    guarded = directory.st_uid != 0 or _others_write(directory)
+    number, made = _open_or_make(path, flags | os.O_NOFOLLOW if guarded else flags)
+    try:
+        found = os.fstat(number)
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not os.path.islink(path)
+        if guarded and stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise OSError(errno.EPERM, "another name of a file, in a directory that others can write", path)
+        if made or (plain and not guarded and found.st_uid == 0):
+            os.fchown(number, *owner)
+    except OSError:
+        os.close(number)
+        raise
+    return number
 
 
 class Saved:
@@ -186,18 +284,23 @@ class Saved:
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self._names = {stream.name: getattr(sys, stream.name) for stream in streams}
-        self._copies: dict[int, int] = {}
-        for stream in streams:
-            with suppress(OSError):  # a descriptor that is closed can't be put back and needn't
-                self._copies[stream.number] = _above_two(stream.number)
+        self._manners = {stream.name: _manners_of(getattr(sys, stream.name)) for stream in streams}
+        self._inherited = {
+            stream.number: os.get_inheritable(stream.number) for stream in streams if _is_open(stream.number)
+        }
+        self._copies = {number: _above_two(number) for number in self._inherited}
 
     def put_back(self) -> None:
         """Point everything where it pointed."""
         for name, stream in self._names.items():
             _flush(getattr(sys, name))
             setattr(sys, name, stream)
-        for number, copy in self._copies.items():
-            os.dup2(copy, number, inheritable=True)
+            _behave(stream, **self._manners[name])
+        for number, name in enumerate(NAMES):
+            if number in self._copies:
+                os.dup2(self._copies[number], number, inheritable=self._inherited[number])
+            elif name in self._names and _is_open(number):
+                os.close(number)
         self.forget()
 
     def forget(self) -> None:
@@ -206,37 +309,54 @@ class Saved:
             os.close(self._copies.popitem()[1])
 
 
-def reopen(streams: Sequence[Stream]) -> None:
+# What Python holds for them is not flushed, for it is the beginning of a line: it goes where the line's end will go.
+# Nor could it be, in a signal handler that has interrupted the very write.
+def reopen(streams: Sequence[Stream]) -> list[OSError]:
     """Open again, by their paths, the files that were given by path: what a log rotation moved away is let go.
 
-    :raises OSError: when one can't be opened; it stays as it was then.
+    Answer the errors of those that can't be opened; they stay as they were.
     """
+    errors = []
     for stream in streams:
-        if not isinstance(stream.source, str) or stream.name == "stdin":
-            continue
-        if stream.reopened_as is None:
-            raise OSError(
-                errno.ENOENT, f"cannot reopen {stream.name}: it lies outside the root directory", stream.source
-            )
-        number = open_file(stream, stream.reopened_as, None)
-        try:
-            _flush(getattr(sys, stream.name))
-            os.dup2(number, stream.number, inheritable=True)
-        finally:
-            os.close(number)
+        if isinstance(stream.source, str) and stream.name != "stdin":
+            try:
+                _reopen(stream)
+            except OSError as error:
+                errors.append(error)
+    return errors
+
+
+def _reopen(stream: Stream) -> None:
+    if stream.reopened_as is None:
+        raise OSError(errno.ENOENT, f"cannot reopen {stream.name}: it lies outside the root directory", stream.source)
+    number = open_file(stream, stream.reopened_as, None)
+    try:
+        os.dup2(number, stream.number, inheritable=True)
+    finally:
+        os.close(number)
 
 
 def flush() -> None:
-    """Write out what Python still holds of ``sys.stdout`` and ``sys.stderr``."""
+    """Write out what Python still holds of ``sys.stdout`` and ``sys.stderr``, also where the program replaced them."""
     for name in ("stdout", "stderr"):
-        _flush(getattr(sys, name))
+        _flush_all(name)
 
 
-def _flush(stream: Any) -> None:
-    # None, closed, or without a flush: then nothing is held. A write that fails now would have failed at exit, when
-    # Python says so on a stream that still is the user's; a start must not fail by it.
-    with suppress(AttributeError, ValueError, OSError):
+def _flush_all(name: str) -> bool:
+    flushed = [_flush(getattr(sys, each)) for each in (name, f"__{name}__")]
+    return all(flushed)
+
+
+def _flush(stream: Any) -> bool:
+    # A write that fails now would have failed at exit, when Python says so on a stream that still is the user's; a
+    # start must not fail by it.
+    try:
         stream.flush()
+    except (AttributeError, ValueError):  # None, closed, or without a flush: then nothing is held
+        return True
+    except OSError:
+        return False
+    return True
 
 
 # What a name in sys stood for is kept for good. Its descriptor may be closed by now and its number another file's, so
@@ -248,10 +368,12 @@ def _name_in_sys(stream: Stream) -> None:
     current = getattr(sys, stream.name)
     if stream.stand_in is not None:
         _rebind(stream.name, stream.stand_in)
-    elif not _writes_to(current, stream):
+    elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream):
         _rebind(stream.name, _fresh(stream, current))
-    elif stream.name != "stdin" and hasattr(current, "reconfigure") and _descriptor_of(current) == stream.number:
-        current.reconfigure(line_buffering=True, errors="backslashreplace")
+    elif stream.name != "stdin" and _descriptor_of(current) == stream.number:
+        # A file gets whole lines, also under PYTHONUNBUFFERED: else a log rotation would tear them.
+        whole = {} if stream.kept else {"write_through": False}
+        _behave(current, line_buffering=True, errors="backslashreplace", **whole)
 
 
 def _writes_to(current: Any, stream: Stream) -> bool:
@@ -260,6 +382,23 @@ def _writes_to(current: Any, stream: Stream) -> bool:
     number = _descriptor_of(current)
     # Without a descriptor, it may be the program's own tee or logger: left alone unless the user said where to.
     return number == stream.number if number is not None else not stream.given
+
+
+def _holds_old_input(stream: Stream) -> bool:
+    # What was read ahead from the launcher's standard input is not the daemon's.
+    return stream.name == "stdin" and not stream.kept and _descriptor_of(sys.stdin) == 0 != stream.source
+
+
+def _manners_of(current: Any) -> dict[str, Any]:
+    names = ("line_buffering", "write_through", "errors") if hasattr(current, "reconfigure") else ()
+    return {name: getattr(current, name) for name in names}
+
+
+def _behave(current: Any, **manners: Any) -> None:
+    # What is held is flushed by it, and a write that fails must not fail the start; see _flush.
+    if manners and hasattr(current, "reconfigure"):
+        with suppress(ValueError, OSError):
+            current.reconfigure(**manners)
 
 
 def _descriptor_of(stream: Any) -> int | None:

@@ -84,7 +84,6 @@ class _Witness:
         for signum in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(signum, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGTERM))
-        _adopt_orphans()
         return reading
 
     def _reap(self) -> None:
@@ -103,8 +102,10 @@ class _Witness:
         self._reporter.ended(_ended(self._wait_status, (*survivors, *strays)))
 
 
-def _adopt_orphans() -> None:
+def adopt_orphans() -> None:
     """Become the parent of what the daemon forks and leaves, so that it can be named, and leaves no zombie.
+
+    Called before the daemon is forked, which might leave something sooner than its witness is at work.
 
     Where there is no such thing init is that parent, as it will be after the start.
     """
@@ -140,6 +141,7 @@ def end_session(session: int, children: Callable[[], Iterable[int]], reap: Calla
             told |= left
             process.wait_for_exit(next(iter(left)), _ROUND)
             reap()
+        reap()
     return tuple(_description(pid) for pid in sorted(_members(session, children)))
 
 

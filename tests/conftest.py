@@ -1,0 +1,67 @@
+"""The fixtures that all tests share; what they are made of is in ``harness``."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from harness.daemons import Daemons, coverage_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+# How long one example takes says something of the machine and nothing of the code.
+hypothesis.settings.register_profile("daemonry", deadline=None)
+hypothesis.settings.load_profile("daemonry")
+
+_passed = pytest.StashKey[bool]()
+
+
+def pytest_configure() -> None:
+    """Refuse to measure where processes that have become another user could not save what they measured."""
+    directory = coverage_directory()
+    if directory is not None and os.geteuid() == 0 and not directory.stat().st_mode & 0o002:
+        raise pytest.UsageError(f"not every user can write to {directory}: measure by scripts/test")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this user can't show, with the reason."""
+    for name, is_met, who in (
+        ("root_only", os.geteuid() == 0, "root"),
+        ("unprivileged_only", os.geteuid() != 0, "an ordinary user"),
+    ):
+        marker = item.get_closest_marker(name)
+        if marker is not None and not is_met:
+            why = f": {marker.args[0]}" if marker.args else ""
+            pytest.skip(f"this takes {who}, and the tests run as uid {os.geteuid()}{why}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep for the fixtures' ends whether the test itself has passed."""
+    report = yield
+    if report.when == "call":
+        item.stash[_passed] = report.passed
+    return report
+
+
+@pytest.fixture
+def daemons(request: pytest.FixtureRequest) -> Iterator[Daemons]:
+    """Real programs; whatever they leave is killed at the end, and fails the test."""
+    started = Daemons()
+    try:
+        yield started
+    finally:
+        outlived = started.close()
+    if outlived and request.node.stash.get(_passed, False):
+        pytest.fail("\n".join(("outlived the test:", *outlived)), pytrace=False)
+
+
+@pytest.fixture
+def ordinary_user() -> str:
+    """Answer the name of a user without any rights."""
+    return pwd.getpwnam("nobody").pw_name

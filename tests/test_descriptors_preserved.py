@@ -1,0 +1,393 @@
+"""What ``files_preserve`` takes, refuses and keeps alive, and whose number a closed file leaves behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemonry import DaemonContext, InvalidOption
+from daemonry.descriptors import Closing
+from telling_programs import METHODS, launch, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.daemons import Daemons
+
+by_each_method = pytest.mark.parametrize("method", [pytest.param(text, id=name) for name, text in METHODS.items()])
+
+
+def kept(files: Any) -> tuple[int, ...]:
+    """Answer what a context would leave open for such a value of ``files_preserve``."""
+    plan = DaemonContext(files_preserve=files, preserve_logging=False, detach_process=True).plan()
+    (closing,) = [step.value for step in plan if step.name == "close_descriptors"]
+    assert isinstance(closing, Closing)
+    return closing.kept
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[io.TextIOWrapper]:
+    """Give an open file."""
+    with open(tmp_path / "file", "w") as opened:
+        yield opened
+
+
+@by_each_method
+def test_each_kind_of_item_stays_open_and_goes_on_working(daemons: Daemons, method: str) -> None:
+    """An int, files of text, bytes and none buffered, a socket, a logging handler, a logger, an adapter of one."""
+    assert told(
+        daemons,
+        method,
+        """
+        number = os.open(path("int"), os.O_WRONLY | os.O_CREAT, 0o600)
+        text, binary = open(path("text"), "w"), open(path("binary"), "wb")
+        raw = open(path("raw"), "wb", buffering=0)
+        ours, theirs = socket.socketpair()
+        handler = logging.FileHandler(path("handler"))
+        logger, adapted = logging.getLogger("a"), logging.getLogger("b")
+        logger.addHandler(logging.FileHandler(path("logger")))
+        adapted.addHandler(logging.FileHandler(path("adapter")))
+        adapter = logging.LoggerAdapter(adapted, {})
+        lost = open(path("lost"), "w")
+        files = [number, text, binary, raw, ours, theirs, handler, logger, adapter]
+        same = list(files)
+        with DaemonContext(detach_process=True, files_preserve=files, preserve_logging=False):
+            os.write(number, b"int")
+            text.write("text"), text.close()
+            binary.write(b"binary"), binary.close()
+            raw.write(b"raw")
+            ours.send(b"socket")
+            handler.emit(logging.makeLogRecord({"msg": "handler"}))
+            logger.critical("logger")
+            adapter.critical("adapter")
+            written = {name: open(path(name)).read().strip() for name in (
+                "int", "text", "binary", "raw", "handler", "logger", "adapter")}
+            tell([all(each == name for name, each in written.items()), theirs.recv(9).decode(), lost.closed,
+                  len(files) == len(same) and all(one is other for one, other in zip(files, same))])
+        """,
+    ) == [True, "socket", True, True]
+
+
+@pytest.mark.parametrize(
+    "container",
+    [list, tuple, set, frozenset, iter, lambda items: (item for item in items), dict.fromkeys],
+    ids=["list", "tuple", "set", "frozenset", "iterator", "generator", "keys"],
+)
+def test_any_iterable_will_do(file: io.TextIOWrapper, container: Callable[[list[object]], object]) -> None:
+    assert kept(container([file, 1000, 1000, file])) == (file.fileno(), 1000)
+
+
+@pytest.mark.parametrize("empty", [None, [], (), set(), {}, iter(())], ids=repr)
+def test_nothing_may_be_preserved(empty: object) -> None:
+    assert kept(empty) == ()
+
+
+@pytest.mark.parametrize("how", ["keyword", "attribute"])
+def test_a_generator_is_still_good_after_plan(daemons: Daemons, how: str) -> None:
+    assert told(
+        daemons,
+        f"""
+        number = os.open("/dev/null", os.O_RDONLY)
+        context = DaemonContext(detach_process=True)
+        if {how!r} == "keyword":
+            context = DaemonContext(detach_process=True, files_preserve=(each for each in [number]))
+        else:
+            context.files_preserve = (each for each in [number])
+        context.plan(), context.plan()
+        with context:
+            tell(facts().numbers == (0, 1, 2, number))
+        """,
+    )
+
+
+def test_a_range_of_numbers_of_which_few_are_open_may_be_preserved(daemons: Daemons) -> None:
+    """As programs do that inherit descriptors of which they know nothing but the numbers."""
+    assert told(
+        daemons,
+        """
+        for number in (70, 90, 110):
+            os.dup2(0, number)
+        with DaemonContext(detach_process=True, files_preserve=range(80, 100)):
+            tell(facts().numbers)
+        """,
+    ) == [0, 1, 2, 90]
+
+
+@by_each_method
+def test_a_number_that_no_descriptor_can_have_protects_nothing(daemons: Daemons, method: str) -> None:
+    assert told(
+        daemons,
+        method,
+        """
+        os.dup2(0, 40)
+        with DaemonContext(detach_process=True, files_preserve=[2**31, 2**32 + 10, 2**70]):
+            tell(facts().numbers)
+        """,
+    ) == [0, 1, 2]
+
+
+def test_the_three_streams_may_be_named_and_are_redirected_all_the_same(daemons: Daemons) -> None:
+    assert told(
+        daemons,
+        """
+        with DaemonContext(detach_process=True, files_preserve=[0, sys.stdout, sys.stderr]):
+            tell([facts().numbers, target(0), target(1), target(2)])
+        """,
+    ) == [[0, 1, 2], *["/dev/null"] * 3]
+
+
+@by_each_method
+def test_a_preserved_item_keeps_its_manners_at_exec(daemons: Daemons, method: str) -> None:
+    """Preserving makes nothing inheritable that was not, and takes it from nothing that was."""
+    assert told(
+        daemons,
+        method,
+        """
+        os.dup2(0, 50, inheritable=True), os.dup2(0, 51, inheritable=False)
+        with DaemonContext(detach_process=True, files_preserve=[50, 51]):
+            tell([os.get_inheritable(50), os.get_inheritable(51)])
+        """,
+    ) == [True, False]
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_sockets_of_a_service_manager_stay_open(daemons: Daemons, detach: bool) -> None:
+    """Those that LISTEN_FDS counts for this very process, and none above them."""
+    assert told(
+        daemons,
+        f"""
+        for number in (3, 4, 5):
+            os.dup2(socket.socket(socket.AF_UNIX).detach(), number)
+        os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+        with DaemonContext(detach_process={detach}):
+            tell([facts().numbers, os.environ["LISTEN_PID"] == str(os.getpid())])
+        """,
+    ) == [[0, 1, 2, 3, 4], True]
+
+
+def test_sockets_that_were_meant_for_another_process_are_closed(daemons: Daemons) -> None:
+    assert told(
+        daemons,
+        """
+        os.dup2(0, 3)
+        os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getppid()))
+        with DaemonContext(detach_process=True):
+            tell(facts().numbers)
+        """,
+    ) == [0, 1, 2]
+
+
+# Refusals
+
+
+class Numberless:
+    """Has a method of the right name that answers the wrong thing."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        self.fileno = answer
+
+
+def closed_file() -> object:
+    with open(os.devnull) as opened:
+        return opened
+
+
+def closed_socket() -> object:
+    with socket.socket() as made:
+        return made
+
+
+def raising(error: Exception) -> Callable[[], object]:
+    def fileno() -> object:
+        raise error
+
+    return fileno
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(closed_file(), id="closed-file"),
+        pytest.param(closed_socket(), id="closed-socket"),
+        pytest.param(io.StringIO(), id="StringIO"),
+        pytest.param(io.BytesIO(), id="BytesIO"),
+        -1,
+        -(2**70),
+        True,
+        False,
+        None,
+        1.0,
+        "3",
+        b"3",
+        Path("/"),
+        object(),
+        [3],
+        socket.socket,
+        pytest.param(Numberless(lambda: None), id="fileno-None"),
+        pytest.param(Numberless(lambda: -1), id="fileno-negative"),
+        pytest.param(Numberless(lambda: "3"), id="fileno-text"),
+        pytest.param(Numberless(raising(OSError("gone"))), id="fileno-OSError"),
+        pytest.param(Numberless(raising(ValueError("gone"))), id="fileno-ValueError"),
+        pytest.param(Numberless(raising(AttributeError("gone"))), id="fileno-AttributeError"),
+    ],
+)
+def test_an_item_without_a_descriptor_is_refused_by_name(item: object) -> None:
+    with pytest.raises(
+        InvalidOption, match=r"^cannot start the daemon: step check_options: files_preserve: "
+    ) as caught:
+        kept([1000, item])
+    assert caught.value.option == "files_preserve"
+    assert caught.value.step == "check_options"
+
+
+@pytest.mark.parametrize("value", [7, True, 1.0, object(), "3", "", b"\x03"], ids=repr)
+def test_what_is_no_iterable_of_files_is_refused_by_name(value: object) -> None:
+    with pytest.raises(InvalidOption, match="files_preserve: must be an iterable of files"):
+        kept(value)
+
+
+def test_a_file_by_itself_is_refused_with_advice_and_not_read(tmp_path: Path) -> None:
+    """A file is an iterable too, of its lines."""
+    path = tmp_path / "file"
+    path.write_text("one\ntwo\n")
+    for mode in ("r", "a"):
+        with open(path, mode) as opened:
+            with pytest.raises(InvalidOption, match=r"files_preserve: must be an iterable of files, such as \[file\]"):
+                kept(opened)
+            if mode == "r":
+                assert opened.read() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_refusal_comes_before_any_fork_and_closes_nothing(daemons: Daemons, detach: bool) -> None:
+    launched = launch(
+        daemons,
+        f"""
+        os.register_at_fork(before=lambda: print("forked"))
+        os.dup2(0, 60)
+        try:
+            DaemonContext(detach_process={detach}, files_preserve=[io.StringIO()]).open()
+        except InvalidOption as error:
+            print(error.option, is_open(60))
+        """,
+    )
+    assert launched.stdout == "files_preserve True\n"
+
+
+def test_a_list_is_never_changed(file: io.TextIOWrapper) -> None:
+    items = [file, 1000, 1000, 3]
+    kept(items)
+    assert items == [file, 1000, 1000, 3]
+
+
+# A number that is used again
+
+
+@by_each_method
+@pytest.mark.parametrize("end", ["close()", "__exit__()", "del"])
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_file_that_was_closed_leaves_its_number_to_the_next(
+    daemons: Daemons, method: str, end: str, detach: bool
+) -> None:
+    """Closed or collected later, the old object doesn't close the file that has got its number since."""
+    finish = (
+        "del each" if end == "del" else f"each.{end.replace('()', '(None, None, None)' if 'exit' in end else '()')}"
+    )
+    assert (
+        told(
+            daemons,
+            method,
+            f"""
+        server = socket.socket(socket.AF_UNIX)
+        both = socket.socketpair()
+        old = [open("/etc/passwd"), open(path("a"), "wb"), open(path("b"), "wb", buffering=0), server, *both,
+               both[0].makefile("rb"), tempfile.TemporaryFile()]
+        del server, both
+        with DaemonContext(detach_process={detach}):
+            new = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+            while old:
+                each = old.pop()
+                {finish}
+            gc.collect()
+            tell([is_open(number) and target(number) == "/dev/null" for number in new])
+        """,
+        )
+        == [True] * 20
+    )
+
+
+def test_a_file_in_a_cycle_that_is_collected_late_closes_no_other(daemons: Daemons) -> None:
+    assert told(
+        daemons,
+        """
+        class Holder:
+            pass
+        gc.disable()
+        holder = Holder()
+        holder.itself, holder.file = holder, open("/etc/passwd")
+        number = holder.file.fileno()
+        del holder
+        with DaemonContext(detach_process=True):
+            new = os.open("/dev/null", os.O_RDONLY)
+            gc.collect()
+            tell([new == number, is_open(new)])
+        """,
+    ) == [True, True]
+
+
+def test_what_a_closed_file_had_not_written_is_not_written_to_the_next_one(daemons: Daemons) -> None:
+    """Neither into the file that has got its number, nor twice into its own."""
+    launch(
+        daemons,
+        """
+        old = open(path("old"), "w")
+        old.write("kept back")
+        number = old.fileno()
+        with DaemonContext(detach_process=True):
+            new = os.open(path("new"), os.O_WRONLY | os.O_CREAT, 0o600)
+            assert new == number
+            del old
+            gc.collect()
+            os.write(new, b"written")
+            os.fsync(new)
+        """,
+    )
+    assert (daemons.directory / "new").read_text() == "written"
+    assert (daemons.directory / "old").read_text() in ("", "kept back")
+
+
+def test_a_failed_start_leaves_the_launchers_files_as_they_were(daemons: Daemons) -> None:
+    """What it had not written is written once, by the launcher."""
+    launch(
+        daemons,
+        """
+        old = open(path("old"), "w")
+        old.write("once")
+        class Failing(DaemonContext):
+            def set_umask(self):
+                raise OSError(errno.EPERM, "no")
+        try:
+            Failing(detach_process=True).open()
+        except DaemonStartError:
+            old.write(" and once")
+            old.close()
+        """,
+    )
+    assert (daemons.directory / "old").read_text() == "once and once"
+
+
+def test_a_file_that_does_not_own_its_descriptor_is_left_as_it_is(daemons: Daemons) -> None:
+    assert told(
+        daemons,
+        """
+        number = os.open("/dev/null", os.O_RDONLY)
+        view, kept = open(number, closefd=False), open("/dev/null")
+        with DaemonContext(detach_process=True, files_preserve=[kept]):
+            tell([view.closed, kept.closed, is_open(kept.fileno()), is_open(number)])
+        """,
+    ) == [False, False, True, False]

@@ -1,0 +1,107 @@
+"""What importing the library loads, offers, and stays silent about."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import daemonry
+from harness.waiting import wait_for
+
+if TYPE_CHECKING:
+    from harness.daemons import Daemons
+
+HEAVY = ("socket", "logging", "typing", "json", "argparse", "subprocess", "dataclasses", "lockfile")
+MODULES = sorted(module.name for module in pkgutil.iter_modules(daemonry.__path__))
+
+
+def loaded_by(daemons: Daemons, statement: str) -> set[str]:
+    """Answer the modules that a statement loads into an interpreter, warnings being errors."""
+    # Not measured: the measurement itself imports half of the standard library.
+    launched = daemons.launch(
+        f"import sys; before = set(sys.modules)\n{statement}\nprint(*set(sys.modules) - before)",
+        plain=True,
+        python=("-W", "error"),
+        env={"PYTHONPATH": str(Path(daemonry.__path__[0]).parent)},
+    ).check()
+    assert launched.stderr == ""
+    return set(launched.stdout.split())
+
+
+def test_importing_the_library_loads_nothing_heavy(daemons: Daemons) -> None:
+    loaded = loaded_by(daemons, "import daemonry")
+    assert "daemonry.context" in loaded
+    assert loaded.isdisjoint(HEAVY)
+    assert "daemonry.pidfile" not in loaded
+
+
+def test_lockfile_comes_with_the_pidfile(daemons: Daemons) -> None:
+    loaded = loaded_by(daemons, "import daemonry.pidfile")
+    assert {"daemonry.pidfile", "lockfile"} <= loaded
+    assert loaded.isdisjoint({"logging", "json", "argparse", "subprocess", "dataclasses"})
+
+
+def test_the_pidfile_module_is_reached_by_the_package_alone(daemons: Daemons) -> None:
+    assert "lockfile" in loaded_by(daemons, "import daemonry; daemonry.pidfile.PIDLockFile")
+
+
+def test_a_name_of_the_pidfile_module_is_loaded_when_it_is_asked_for(daemons: Daemons) -> None:
+    assert "lockfile" in loaded_by(daemons, "from daemonry import PIDLockFile")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_can_be_imported_first(daemons: Daemons, name: str) -> None:
+    assert f"daemonry.{name}" in loaded_by(daemons, f"import daemonry.{name}")
+
+
+@pytest.mark.parametrize("name", daemonry.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(daemonry, name).__name__ == name
+
+
+def test_the_public_names_are_sorted_and_all_come_with_a_star() -> None:
+    assert list(daemonry.__all__) == sorted(set(daemonry.__all__))
+    names: dict[str, object] = {}
+    exec("from daemonry import *", names)
+    assert set(daemonry.__all__) <= set(names)
+
+
+def test_a_name_that_is_not_there_is_an_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match="'daemonry' has no attribute 'DeamonContext'"):
+        daemonry.DeamonContext  # noqa: B018
+    with pytest.raises(ImportError):
+        exec("from daemonry import DeamonContext")
+
+
+def test_a_program_written_for_python_daemon_runs_with_one_line_changed(daemons: Daemons) -> None:
+    daemons.launch(
+        """
+        import json, os
+        import daemonry as daemon
+
+        lock = daemon.pidfile.TimeoutPIDLockFile(os.path.abspath("sample.pid"), 1)
+        log = open("sample.log", "w+")
+        with daemon.DaemonContext(
+            files_preserve=[log], working_directory=os.getcwd(), umask=0o002, pidfile=lock, stdout=log, stderr=log
+        ):
+            print(json.dumps({"told": lock.read_pid(), "own": os.getpid(), "parent": os.getppid()}))
+            assert lock.is_locked() and lock.i_am_locking()
+        """
+    ).check()
+    directory = daemons.directory
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    told = json.loads((directory / "sample.log").read_text())
+    assert told["told"] == told["own"]
+    assert not (directory / "sample.pid").exists()
+
+
+def test_type_checkers_are_told_that_the_package_has_types() -> None:
+    spec = importlib.util.find_spec("daemonry")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    assert Path(spec.submodule_search_locations[0], "py.typed").is_file()

@@ -1,0 +1,296 @@
+"""Every way in which a start can fail, as the launcher tells it; nothing of the start is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.waiting import read_json
+from launcher_programs import failing, program
+
+if TYPE_CHECKING:
+    from harness.daemons import Daemons
+
+PLACES = ("step", "body")
+
+
+@pytest.fixture
+def somebody(ordinary_user: str) -> str | None:
+    """Answer for whom a limit holds: root's processes may exceed it."""
+    return ordinary_user if os.geteuid() == 0 else None
+
+
+def start(daemons: Daemons, text: str, **options: Any) -> dict[str, Any]:
+    """Start a program that is to fail; answer what its launcher has told, and check that nothing is left."""
+    launched = daemons.launch(text, cwd=daemons.public, **options).check()
+    assert launched.stdout == "after\n", "what follows the with-block runs once"
+    told: dict[str, Any] = read_json(daemons.public / "told")
+    assert told["pid_here"] == launched.pid
+    assert told["children"] is None, "a child that nobody has waited for"
+    assert told["after"] == told["before"]
+    assert daemons.alive() == []
+    return told
+
+
+def has_left(daemons: Daemons) -> set[str]:
+    return set(os.listdir(daemons.public)) - {"told"}
+
+
+def said(told: dict[str, Any], **expected: object) -> None:
+    """Check the fields of an error; those that are not named must tell nothing."""
+    fields = ("errno", "pid", "signum", "status", "survivors")
+    nothing = {**dict.fromkeys(fields), "survivors": []}
+    assert {name: told[name] for name in fields} == {**nothing, **expected}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("work", "message", "fields"),
+    [
+        ("raise ValueError('no such model')", "ValueError: no such model", {}),
+        ("raise LookupError", "LookupError", {}),
+        (
+            "open('/nowhere/at/all')",
+            "No such file or directory: /nowhere/at/all",
+            {"errno": errno.ENOENT},
+        ),
+        ("raise OSError(98, 'port 80 is taken')", "port 80 is taken", {"errno": 98}),
+        ("raise OSError('the port is taken')", "the port is taken", {}),
+        ("sys.exit(3)", "exited with status 3", {"status": 3}),
+        ("sys.exit()", "exited with status 0", {"status": 0}),
+        ("sys.exit('it makes no sense')", "it makes no sense", {"status": 1}),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt", {}),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "ended by SIGTERM", {"status": 0}),
+        ("(lambda me: me(me))(lambda me: me(me))", "RecursionError: maximum recursion depth exceeded", {}),
+        ("raise RuntimeError('\\x1b[31mred\\r\\x00')", "RuntimeError: \\x1b[31mred\\r\\x00", {}),
+        ("raise RuntimeError('\\udc80 half a character')", "RuntimeError: \\udc80 half a character", {}),
+        (
+            "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})",
+            "Mute: it has no text, str() of it fails",
+            {},
+        ),
+        ("raise RuntimeError('x' * 300_000)", "RuntimeError: " + "x" * 300_000, {}),
+    ],
+)
+def test_an_exception_is_told_with_its_traceback(
+    daemons: Daemons, place: str, work: str, message: str, fields: dict[str, Any]
+) -> None:
+    told = start(daemons, failing(work, place=place))
+    said(told, **fields)
+    step = "begin_work" if place == "step" else "body"
+    assert told["step"] == step
+    assert told["message"].startswith(message)
+    assert told["text"].startswith(f"cannot start the daemon: step {step}: {message}")
+    assert told["traceback"].startswith("Traceback (most recent call last):\n")
+    assert ("in begin_work\n" if place == "step" else "in <module>\n") in told["traceback"]
+    assert work.splitlines()[0] in told["traceback"]
+    assert has_left(daemons) == set()
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("work", "message", "fields"),
+    [
+        ("os._exit(7)", "the daemon exited with status 7 before it was ready", {"status": 7}),
+        ("os._exit(0)", "the daemon exited with status 0 before it was ready", {"status": 0}),
+        *(
+            (f"os.kill(os.getpid(), {int(signum)})", f"the daemon was killed by {signum.name}", {"signum": signum})
+            for signum in (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGUSR1)
+        ),
+        (
+            f"os.kill(os.getpid(), {signal.SIGRTMIN + 1})",
+            f"the daemon was killed by signal {signal.SIGRTMIN + 1}",
+            {"signum": signal.SIGRTMIN + 1},
+        ),
+        # What the program has closed it can't tell by any more: its witness tells what it has seen.
+        ("os.closerange(3, 200); context = None", "the daemon exited with status 1 before it was ready", {"status": 1}),
+    ],
+)
+def test_a_daemon_that_cannot_tell_is_told_of_by_its_witness(
+    daemons: Daemons, place: str, work: str, message: str, fields: dict[str, Any]
+) -> None:
+    told = start(daemons, failing(work, place=place))
+    said(told, **fields)
+    assert told["step"] == ("begin_work" if place == "step" else "body")
+    assert told["message"] == message
+    assert told["traceback"] is None
+
+
+def test_a_killed_daemon_does_not_keep_the_next_from_starting(daemons: Daemons) -> None:
+    start(daemons, failing("os.kill(os.getpid(), signal.SIGKILL)"))
+    assert has_left(daemons) == {"pid"}
+    os.unlink(daemons.public / "told")
+    text = program("""
+        with Context(working_directory=".", pidfile=daemonry.PIDLockFile("pid")) as context:
+            context.wait()
+    """)
+    daemons.launch(text, cwd=daemons.public).check()
+    pid = daemons.survivor()
+    assert (daemons.public / "pid").read_text() == f"{pid}\n"
+    daemons.stop(pid)
+    assert has_left(daemons) == set()
+
+
+def test_what_the_program_opens_at_the_pipes_number_gets_none_of_our_lines(daemons: Daemons) -> None:
+    """Nor is it closed by us, in the daemon or in a worker that it forks."""
+    work = """
+        found = set(os.listdir("/proc/self/fd"))
+        os.closerange(3, 200)
+        numbers = [os.open("file", os.O_CREAT | os.O_RDWR) for _ in found]
+        worker = os.fork()
+        if worker == 0:
+            os._exit(sum(os.fstat(number).st_size for number in numbers))
+        if os.waitpid(worker, 0)[1] == 0:
+            open("worker", "w").close()
+    """
+    told = start(daemons, failing(work))
+    assert (told["step"], told["status"]) == ("begin_work", 1)
+    assert (daemons.public / "file").read_bytes() == b""
+    assert (daemons.public / "worker").exists()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_start_that_hangs_is_ended_in_time(daemons: Daemons, place: str) -> None:
+    """With the step, the system's word for lateness, and where the daemon was just then."""
+    told = start(daemons, failing("signal.pause()", place=place, options="start_timeout=0.25"))
+    said(told, errno=errno.ETIMEDOUT)
+    assert told["step"] == ("begin_work" if place == "step" else "body")
+    assert told["message"] == "not ready after 0.25 seconds; the daemon has been ended"
+    assert "signal.pause()" in told["traceback"]
+    assert has_left(daemons) == set()
+
+
+def test_a_start_in_time_is_not_ended(daemons: Daemons) -> None:
+    """Also when the limit has passed since it was ready."""
+    text = program("""
+        with Context(working_directory=".", start_timeout=0.3, ready="manual") as context:
+            context.ready()
+            time.sleep(0.35)
+            publish("worked", True)
+    """)
+    daemons.launch(text).check()
+    read_json(daemons.directory / "worked")
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_fork_that_fails_is_told(daemons: Daemons, somebody: str | None, which: int) -> None:
+    """The launcher's own, and that of the session's leader."""
+    before = f"""
+        import resource
+        def forbid():
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
+        {"forbid()" if which == 1 else "os.register_at_fork(after_in_child=forbid)"}
+    """
+    told = start(daemons, failing("pass", before=before), user=somebody)
+    said(told, errno=errno.EAGAIN)
+    assert told["step"] == "detach"
+    assert "Resource temporarily unavailable" in told["message"]
+    assert has_left(daemons) == set()
+
+
+@pytest.mark.parametrize("free", range(12))
+def test_too_few_descriptors_are_told(daemons: Daemons, free: int) -> None:
+    """However many are left: the launcher raises its error, or the daemon starts; nothing else is opened to say so."""
+    text = program("""
+        import resource
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        holes = [os.dup(2) for _ in range(40)]
+        os.closerange(holes[-1] - FREE + 1, holes[-1] + 1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (holes[-1] + 1, before[1]))
+        try:
+            with Context(working_directory=".") as context:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+                publish("worked", True)
+        except daemonry.DaemonStartError as error:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            tell("told", error)
+    """).replace("FREE", str(free))
+    daemons.launch(text).check()
+    if not (daemons.directory / "told").exists():
+        assert free >= 6
+        read_json(daemons.directory / "worked")
+        return
+    told = read_json(daemons.directory / "told")
+    assert free < 6
+    assert told["errno"] == errno.EMFILE
+    assert told["step"] in ("check_options", "detach")
+    assert told["children"] is None
+
+
+def test_an_uncaught_error_ends_the_launcher_with_the_reason(daemons: Daemons) -> None:
+    launched = daemons.launch(
+        """
+        import daemonry
+        class Context(daemonry.DaemonContext):
+            def set_umask(self):
+                raise ValueError("no umask today")
+        with Context():
+            pass
+        """
+    ).check(1)
+    last = launched.stderr.splitlines()[-1]
+    assert last.endswith("DaemonStartError: cannot start the daemon: step set_umask: ValueError: no umask today")
+    assert "in the daemon" in launched.stderr
+    assert launched.stderr.count('raise ValueError("no umask today")') == 1
+    assert daemons.alive() == []
+
+
+def test_what_the_system_refuses_is_told_without_the_daemons_traceback(daemons: Daemons) -> None:
+    """The message says it all, so the terminal shows no second traceback; ``.traceback`` has it still."""
+    told = start(daemons, failing("open('/nowhere')"))
+    assert told["cause"] == "None"
+    assert "open('/nowhere')" in told["traceback"]
+    told = start(daemons, failing("raise ValueError"))
+    assert 'in the daemon\n"""\nTraceback' in told["cause"]
+
+
+@pytest.mark.parametrize(
+    "step", ["check_options", "flush_streams", "detach", "reset_signals", "begin_work", "notify_ready"]
+)
+def test_the_error_names_a_step_on_either_side_of_the_fork(daemons: Daemons, step: str) -> None:
+    text = failing("raise ValueError('here')").replace(
+        "begin_work(self):\n        raise", f"{step}(self):\n        raise"
+    )
+    told = start(daemons, text)
+    said(told)
+    assert told["step"] == step
+    assert "ValueError: here" in told["text"]
+    assert has_left(daemons) == set()
+
+
+def test_a_second_failure_while_the_first_is_undone_is_told_too(daemons: Daemons) -> None:
+    work = """
+        self.exit_stack.callback(lambda: 1 / 0)
+        raise ValueError("first")
+    """
+    told = start(daemons, failing(work))
+    assert told["message"] == "ValueError: first; and undoing it: ZeroDivisionError: division by zero"
+
+
+def test_a_program_that_catches_the_error_can_start_again(daemons: Daemons) -> None:
+    text = program("""
+        class Once(Context):
+            def begin_work(self):
+                if attempt == 0:
+                    raise ValueError("not yet")
+        context = Once(working_directory=".", pidfile=daemonry.PIDLockFile("pid"))
+        for attempt in range(2):
+            try:
+                context.open()
+            except daemonry.DaemonStartError as error:
+                tell("told", error)
+            else:
+                break
+        publish("facts", facts())
+        context.wait()
+    """)
+    daemons.launch(text).check()
+    assert read_json(daemons.directory / "told")["message"] == "ValueError: not yet"
+    pid = daemons.survivor()
+    assert read_json(daemons.directory / "facts")["pid"] == pid
+    daemons.stop(pid)
+    assert not (daemons.directory / "pid").exists()

@@ -1,0 +1,121 @@
+"""Where a context may be opened, and where it is refused because it would do harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemonry import DaemonContext, InvalidOption
+from harness.waiting import read_json, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.daemons import Daemons
+
+REFUSING = """
+    import asyncio, sys, threading
+    from daemonry import DaemonContext, DaemonStartError, PIDLockFile
+    context = DaemonContext(detach_process=sys.argv[1] == "True")
+    def attempt():
+        try:
+            context.open()
+        except DaemonStartError as error:
+            print(type(error).__name__, error.step, error.option, error)
+            print(context.is_open)
+"""
+
+
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize(
+    ("attempt", "option", "advice"),
+    [
+        (
+            "thread = threading.Thread(target=attempt); thread.start(); thread.join()",
+            "open",
+            "must be called in the main thread",
+        ),
+        ("async def main(): attempt()\n    asyncio.run(main())", "open", "an event loop is running"),
+        (
+            "context.pidfile = PIDLockFile('a.pid'); context.pidfile.acquire(); attempt(); context.pidfile.release()",
+            "pidfile",
+            "this process holds the lock already",
+        ),
+        ("context.pidfile = '/run/a.pid'; attempt()", "pidfile", "such as PIDLockFile(path), not '/run/a.pid'"),
+    ],
+)
+def test_a_context_is_not_opened_where_it_would_do_harm(
+    daemons: Daemons, attempt: str, option: str, advice: str, detach: bool
+) -> None:
+    launched = daemons.launch(REFUSING + "    " + attempt, detach).check()
+    first, second = launched.stdout.splitlines()
+    assert first.startswith(f"InvalidOption check_options {option} cannot start the daemon: step check_options: ")
+    assert advice in first
+    assert second == "False"
+
+
+def test_a_lock_tried_in_the_launcher_and_released_is_taken_by_the_daemon(daemons: Daemons) -> None:
+    launched = daemons.launch(
+        """
+        import os
+        from daemonry import DaemonContext, PIDLockFile
+        from harness.probe import publish
+        lock = PIDLockFile("daemon.pid")
+        with lock:
+            pass
+        with DaemonContext(pidfile=lock, working_directory="."):
+            publish("pid", [lock.read_pid(), os.getpid()])
+        """
+    ).check()
+    told, own = read_json(daemons.directory / "pid")
+    assert told == own != launched.pid
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+
+
+def test_a_loop_that_has_ended_does_no_harm(daemons: Daemons) -> None:
+    daemons.launch(
+        """
+        import asyncio
+        from daemonry import DaemonContext
+        async def nothing(): pass
+        asyncio.run(nothing())
+        with DaemonContext(detach_process=False):
+            asyncio.run(nothing())
+        """
+    ).check()
+
+
+@pytest.mark.parametrize(
+    ("opening", "line"), [("with context:\n    pass", "with context:"), ("context.open()", "context.open()")]
+)
+@pytest.mark.parametrize("detach", [True, False])
+def test_threads_are_warned_of_by_name_where_the_context_is_opened(
+    daemons: Daemons, opening: str, line: str, detach: bool
+) -> None:
+    source = f"""\
+import threading
+from daemonry import DaemonContext
+done = threading.Event()
+for name in ("reader", "writer"):
+    threading.Thread(target=done.wait, name=name, daemon=True).start()
+context = DaemonContext(detach_process={detach})
+{opening}
+done.set()
+"""
+    launched = daemons.launch(source).check()
+    if detach:
+        wait_for(lambda: not daemons.alive(), what="the daemon ends")
+        assert "RuntimeWarning: these threads will not run in the daemon" in launched.stderr
+        assert "reader, writer" in launched.stderr
+        assert launched.stderr.splitlines()[1].strip() == line
+    else:
+        assert launched.stderr == ""
+
+
+@pytest.mark.parametrize("pidfile", ["text", b"bytes", "path"])
+def test_a_path_is_no_pidfile(pidfile: str | bytes, tmp_path: Path) -> None:
+    """Not even where a Path is a context manager of no use, as it is up to Python 3.12."""
+    given = tmp_path / "daemon.pid" if pidfile == "path" else pidfile
+    with pytest.raises(InvalidOption, match=r"pidfile: must be a context manager such as PIDLockFile\("):
+        DaemonContext(pidfile=given).plan()

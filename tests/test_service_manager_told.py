@@ -1,0 +1,255 @@
+"""The service manager is told how the daemon does, and the sockets that he gave are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemonry import service_manager
+from harness.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness.daemons import Daemons
+
+# A shell that puts its own number, which exec keeps, where systemd puts the number of the process that it starts.
+AS_SERVICE = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$@"', "sh")
+
+
+class Manager:
+    """A service manager's ear."""
+
+    def __init__(self, address: str | Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(os.fspath(address).replace("@", "\0"))
+        self.socket.settimeout(10)
+
+    def hear(self) -> dict[str, str]:
+        """Answer the next message."""
+        lines = self.socket.recv(4096).decode().split("\n")
+        return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+    def heard_nothing(self) -> bool:
+        """Answer whether nothing has been said that was not heard."""
+        self.socket.setblocking(False)
+        try:
+            return not self.socket.recv(4096)
+        except BlockingIOError:
+            return True
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, daemons: Daemons) -> str:
+    return str(daemons.public / "notify") if request.param == "path" else f"@{daemons.directory}"
+
+
+@pytest.fixture
+def manager(address: str) -> Iterator[Manager]:
+    ear = Manager(address)
+    yield ear
+    ear.socket.close()
+
+
+TALK = """
+    import os, sys
+    from daemonry import DaemonContext
+    context = DaemonContext({options}, ready="manual", working_directory=".")
+    with context:
+        context.progress("loading 40 %\\nof it")
+        context.ready()
+        context.ready()
+        context.progress("up")
+"""
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_the_manager_is_told_of_the_start_and_the_stop(
+    daemons: Daemons, manager: Manager, address: str, detach: bool
+) -> None:
+    launched = daemons.start(
+        TALK.format(options=f"detach_process={detach}"), through=AS_SERVICE, env={"NOTIFY_SOCKET": address}
+    )
+    assert manager.hear() == {"STATUS": "loading 40 % of it"}
+    ready = manager.hear()
+    assert ready["READY"] == "1"
+    assert (int(ready["MAINPID"]) != launched.pid) is detach
+    assert manager.hear() == {"STATUS": "up"}
+    assert manager.hear() == {"STOPPING": "1"}
+    launched.wait().check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert manager.heard_nothing()
+
+
+def test_the_main_process_is_told_when_it_is_the_parent_that_was_executed(
+    daemons: Daemons, manager: Manager, address: str
+) -> None:
+    daemons.launch(
+        "import os; from daemonry import DaemonContext\nwith DaemonContext(): print(os.getpid())",
+        through=("sh", "-c", 'SYSTEMD_EXEC_PID=$$ "$@"; exit $?', "sh"),
+        env={"NOTIFY_SOCKET": address},
+        start_new_session=True,
+    ).check()
+    assert manager.hear() == {"READY": "1", "MAINPID": (daemons.directory / "0.out").read_text().strip()}
+
+
+@pytest.mark.parametrize("through", [(), ("setsid", "--wait")])
+def test_a_socket_that_was_meant_for_an_ancestor_is_left_alone(
+    daemons: Daemons, manager: Manager, address: str, through: Sequence[str]
+) -> None:
+    daemons.launch(TALK.format(options="umask=0"), through=through, env={"NOTIFY_SOCKET": address}).check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert manager.heard_nothing()
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_he_is_told_also_when_the_environment_is_replaced(
+    daemons: Daemons, manager: Manager, address: str, detach: bool
+) -> None:
+    options = f"environment={{}}, detach_process={detach}"
+    daemons.launch(TALK.format(options=options), through=AS_SERVICE, env={"NOTIFY_SOCKET": address}).check()
+    assert [sorted(manager.hear()) for _ in range(4)] == [["STATUS"], ["MAINPID", "READY"], ["STATUS"], ["STOPPING"]]
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+
+
+@pytest.mark.root_only("it changes the root directory and the user")
+@pytest.mark.parametrize("detach", [True, False])
+def test_he_is_told_from_inside_another_root_directory(
+    daemons: Daemons, manager: Manager, address: str, detach: bool
+) -> None:
+    options = f"chroot_directory=sys.argv[1], uid='nobody', detach_process={detach}"
+    daemons.launch(
+        TALK.format(options=options), daemons.jail(), through=AS_SERVICE, env={"NOTIFY_SOCKET": address}
+    ).check()
+    assert [sorted(manager.hear()) for _ in range(4)] == [["STATUS"], ["MAINPID", "READY"], ["STATUS"], ["STOPPING"]]
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+
+
+def test_a_start_that_fails_is_not_told_as_ready(daemons: Daemons, manager: Manager, address: str) -> None:
+    daemons.launch(
+        "from daemonry import DaemonContext\nwith DaemonContext(ready='manual'): raise ValueError",
+        through=AS_SERVICE,
+        env={"NOTIFY_SOCKET": address},
+    ).check(1)
+    assert manager.hear() == {"STOPPING": "1"}
+    assert manager.heard_nothing()
+
+
+@pytest.mark.parametrize(
+    ("gone", "detach"),
+    [
+        ("/run/no such socket", True),
+        ("/run/no such socket", False),
+        ("", True),
+        ("@nobody listens", True),
+        ("relative", False),
+        ("/etc/passwd", True),
+        ("/" + "long" * 40, False),
+        ("\udcff", True),
+    ],
+)
+def test_a_manager_that_is_not_there_harms_nothing(daemons: Daemons, gone: str, detach: bool) -> None:
+    options = f"detach_process={detach}"
+    daemons.launch(TALK.format(options=options), through=AS_SERVICE, env={"NOTIFY_SOCKET": gone}).check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+
+
+@pytest.mark.root_only("it changes the root directory")
+def test_a_manager_that_goes_away_harms_nothing(daemons: Daemons) -> None:
+    """Also where a socket to him is open already, because he can't be reached from inside another root directory."""
+    path = daemons.public / "notify"
+    manager = Manager(path)
+    running = daemons.start(
+        """
+        import signal, sys
+        from daemonry import DaemonContext
+        with DaemonContext(
+            chroot_directory=sys.argv[1], ready="manual", signal_map={"USR1": "request_stop"}
+        ) as context:
+            context.progress("waiting")
+            context.wait()
+            context.ready()
+            context.progress("up")
+        """,
+        daemons.jail(),
+        through=AS_SERVICE,
+        env={"NOTIFY_SOCKET": str(path)},
+    )
+    assert manager.hear() == {"STATUS": "waiting"}
+    manager.socket.close()
+    path.unlink()
+    running.signal(signal.SIGUSR1)
+    running.wait().check()
+
+
+def test_a_manager_that_has_stopped_reading_holds_the_daemon_up_for_a_while_only(daemons: Daemons) -> None:
+    path = daemons.public / "notify"
+    ear = Manager(path)
+    with closing(ear.socket), closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as filler:
+        filler.connect(str(path))
+        filler.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filler.send(b"STATUS=busy")
+        daemons.launch(
+            "from daemonry import DaemonContext, service_manager\nservice_manager.PATIENCE = 0.05\n"
+            "with DaemonContext(): pass",
+            through=AS_SERVICE,
+            env={"NOTIFY_SOCKET": str(path)},
+        ).check()
+
+
+# The sockets that he gave
+
+
+@given(st.one_of(st.none(), st.text(max_size=8), st.integers(-5, 99).map(str)), st.sampled_from(["", "1", "77"]))
+def test_sockets_are_counted_only_for_the_process_that_they_are_meant_for(count: str | None, pid: str) -> None:
+    environment = {"LISTEN_PID": pid, **({} if count is None else {"LISTEN_FDS": count})}
+    found = service_manager.activation_sockets(environment, 77)
+    valid = pid == "77" and count is not None and count.isascii() and count.isdigit()
+    assert set(found) <= (set(range(3, 3 + int(count or 0))) if valid else set())
+
+
+def test_only_sockets_that_are_open_are_counted() -> None:
+    """A manager that promises more than it gives doesn't make the start fail."""
+    one, other = socket.socketpair()
+    with one, other:
+        count = one.fileno() - 2
+        environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count)}
+        assert one.fileno() in service_manager.activation_sockets(environment, os.getpid())
+    assert one.fileno() == -1
+    assert count + 2 not in service_manager.activation_sockets(environment, os.getpid())
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_activation_sockets_are_preserved_and_addressed_to_the_daemon(daemons: Daemons, detach: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = daemons.start(
+            """
+            import os, socket, sys
+            from daemonry import DaemonContext
+            with DaemonContext(detach_process=sys.argv[1] == "True"):
+                assert os.environ["LISTEN_PID"] == str(os.getpid())
+                assert os.environ["LISTEN_FDS"] == "1"
+                connection = socket.socket(fileno=3).accept()[0]
+                connection.sendall(str(os.getpid()).encode())
+                connection.close()
+            """,
+            detach,
+            through=("sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 0</dev/null', "sh"),
+            stdin=listening.fileno(),
+        )
+        with socket.create_connection(listening.getsockname(), timeout=10) as client:
+            pid = int(client.makefile().read())
+        assert (pid != running.pid) is detach
+        running.wait().check()
+        wait_for(lambda: not daemons.alive(), what="the daemon ends")
