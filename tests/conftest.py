@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -59,6 +60,17 @@ def daemons(request: pytest.FixtureRequest) -> Iterator[Daemons]:
         outlived = started.close()
     if outlived and request.node.stash.get(_passed, False):
         pytest.fail("\n".join(("outlived the test:", *outlived)), pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> Iterator[None]:
+    """Start programs as a terminal's shell does: a shell's background job ignores what Ctrl-C and Ctrl-\\ send."""
+    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_daemon_that_opens_a_terminal_does_not_acquire_it(daemons: Daemons) ->
                 found = True
             except OSError:
                 found = False
-            return {"tty": facts().tty, "found": found}
+            return {"tty": facts()["tty"], "found": found}
 
         leader = os.fork()
         if leader == 0:
@@ -114,7 +114,7 @@ def test_a_start_needs_nothing_that_linux_alone_has(daemons: Daemons, missing: s
 
 
 @pytest.mark.parametrize("missing", PORTABLE)
-@pytest.mark.parametrize("how", ["os.kill(os.getpid(), signal.SIGKILL)", "raise ValueError", "signal.pause()"])
+@pytest.mark.parametrize("how", ["os.kill(os.getpid(), signal.SIGKILL)", "raise ValueError"])
 def test_a_start_that_fails_leaves_nothing_without_what_linux_alone_has(
     daemons: Daemons, missing: str, how: str
 ) -> None:
@@ -127,12 +127,25 @@ def test_a_start_that_fails_leaves_nothing_without_what_linux_alone_has(
         os.read(reading, 1)
         {how}
     """
-    before = IMPATIENT + PORTABLE[missing]
-    daemons.launch(failing(work, before=before, options="start_timeout=0.4")).check()
+    daemons.launch(failing(work, before=IMPATIENT + PORTABLE[missing])).check()
     told = read_json(daemons.directory / "told")
     assert told["step"] == "begin_work"
     assert (told["signum"] == signal.SIGKILL) == ("SIGKILL" in how)
     assert (told["children"], told["after"]) == (None, told["before"])
+    wait_for(lambda: not daemons.alive(), what="what SIGKILL was sent to has ended")
+
+
+@pytest.mark.parametrize("missing", PORTABLE)
+def test_a_start_that_is_given_up_leaves_nothing_without_what_linux_alone_has(daemons: Daemons, missing: str) -> None:
+    work = """
+        if os.fork() == 0:
+            publish("here", os.getpid())
+        signal.pause()
+    """
+    running = daemons.start(failing(work, before=IMPATIENT + PORTABLE[missing]))
+    read_json(daemons.directory / "here")
+    running.signal(signal.SIGTERM)
+    running.wait().check(-signal.SIGTERM)
     wait_for(lambda: not daemons.alive(), what="what SIGKILL was sent to has ended")
 
 

@@ -249,7 +249,7 @@ def test_a_worker_that_left_the_session_is_named_and_let_live(daemons: Daemons, 
         os.read(reading, 1)
         {end}
     """
-    daemons.launch(failing(work, options="start_timeout=0.5" if "pause" in end else "")).check()
+    daemons.launch(failing(work, options="start_timeout=0.75" if "pause" in end else "")).check()
     told = read_json(daemons.directory / "told")
     pid = read_json(daemons.directory / "stray")
     (survivor,) = told["survivors"]

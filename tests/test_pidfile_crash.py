@@ -353,3 +353,32 @@ def test_programs_that_the_holder_starts_do_not_hold_it(daemons: Daemons, path: 
     daemons.stop(holder.pid, signal.SIGKILL)
     assert not PIDLockFile(path).is_locked()
     daemons.launch(TRY, path).check()
+
+
+def test_a_holder_that_has_only_just_started_is_known_as_the_files_writer(daemons: Daemons, path: Path) -> None:
+    """The kernel's stamps of time, on processes and on files, are too coarse for one that takes it in its first ms."""
+    daemons.launch(
+        """
+        import os, signal, sys
+        from daemonry.pidfile import PIDLockFile
+        lock = PIDLockFile(sys.argv[1])
+        for _ in range(200):
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                lock.acquire()
+                os.closerange(3, writing)
+                os.closerange(writing + 1, 64)
+                os.write(writing, b"up")
+                while True:
+                    signal.pause()
+            assert os.read(reading, 2) == b"up"
+            assert lock.is_locked(), "its writer is taken for a younger process"
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(reading)
+            os.close(writing)
+        """,
+        path,
+        plain=True,
+    ).check()

@@ -45,21 +45,20 @@ def test_each_lock_class_of_lockfile_can_be_the_pidfile(daemons: Daemons, tmp_pa
     """Taken by the daemon, refused to a second one, given back at the end."""
     path = tmp_path / "test.lock"
     lock = getattr(getattr(lockfile, KINDS[kind]), kind)(str(path))
-    for _ in range(2):
-        assert daemons.launch(LOCKED, kind, KINDS[kind], path, 0).check().stdout == ""
-        pid = daemons.survivor()
-        assert lock.is_locked()
-        if kind == "PIDLockFile":
-            assert lock.read_pid() == pid
-        second = daemons.launch(LOCKED, kind, KINDS[kind], path, 0).check()
-        assert second.stdout == "DaemonAlreadyRunning True lock_pidfile\n"
-        late = daemons.launch(LOCKED, kind, KINDS[kind], path, 0.05).check()
-        assert late.stdout.endswith(" lock_pidfile\n")
-        assert late.stdout.startswith("DaemonLockTimeout")
-        assert daemons.alive() == [pid]
-        daemons.stop(pid)
-        assert not lock.is_locked()
-        assert list(tmp_path.iterdir()) == []
+    assert daemons.launch(LOCKED, kind, KINDS[kind], path, 0).check().stdout == ""
+    pid = daemons.survivor()
+    assert lock.is_locked()
+    if kind == "PIDLockFile":
+        assert lock.read_pid() == pid
+    second = daemons.launch(LOCKED, kind, KINDS[kind], path, 0).check()
+    assert second.stdout == "DaemonAlreadyRunning True lock_pidfile\n"
+    late = daemons.launch(LOCKED, kind, KINDS[kind], path, 0.05).check()
+    assert late.stdout.endswith(" lock_pidfile\n")
+    assert late.stdout.startswith("DaemonLockTimeout")
+    assert daemons.alive() == [pid]
+    daemons.stop(pid)
+    assert not lock.is_locked()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -191,6 +191,26 @@ def test_a_manager_that_goes_away_harms_nothing(daemons: Daemons) -> None:
     running.wait().check()
 
 
+@pytest.mark.root_only("it changes the root directory")
+def test_the_socket_to_him_is_closed_with_the_context(daemons: Daemons, manager: Manager, address: str) -> None:
+    launched = daemons.launch(
+        """
+        import os, sys
+        from daemonry import DaemonContext
+        def sockets():
+            return [fd for fd in range(3, 99) if os.path.exists(f"/proc/self/fd/{fd}")]
+        before = sockets()
+        with DaemonContext(chroot_directory="/", detach_process=False):
+            print(len(sockets()) - len(before))
+        print(sockets() == before)
+        """,
+        through=AS_SERVICE,
+        env={"NOTIFY_SOCKET": address},
+    ).check()
+    assert launched.stdout == "1\nTrue\n"
+    assert [sorted(manager.hear()) for _ in range(2)] == [["MAINPID", "READY"], ["STOPPING"]]
+
+
 def test_a_manager_that_has_stopped_reading_holds_the_daemon_up_for_a_while_only(daemons: Daemons) -> None:
     path = daemons.public / "notify"
     ear = Manager(path)

@@ -324,6 +324,11 @@ def test_terminate_does_nothing_while_an_end_is_on_its_way() -> None:
 
 
 def test_the_reaper_answers_a_daemons_own_end() -> None:
-    """The witness of the tests above: the last process counts, also when a signal ended it."""
-    for script, status in (("(sleep 0.01; exit 7) & exit 0", 7), ("(kill -9 $(sh -c 'echo $PPID')) & exit 0", -9)):
+    """The witness of the tests above: what is left behind counts, also when a signal ended it, or it ended first."""
+    for script, status in (
+        ("(sleep 0.01; exit 7) & exit 0", 7),
+        ("(kill -9 $(sh -c 'echo $PPID')) & exit 0", -9),
+        ("(sh -c 'exit 9' &); sleep 0.05", 9),
+        ("exit 4", 4),
+    ):
         assert subprocess.run([*through(), "sh", "-c", script], check=False).returncode == status, sys.argv

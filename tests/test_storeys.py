@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"errors", "record", "forks", "libc", "hold"},
+    {"errors", "record", "forks", "libc", "hold", "log_file"},
     {"process", "kernel_lock", "report"},
-    {"witness"},
+    {"pidfile_errors"},
+    {"witness", "pidfile_on_disk"},
     {
         "detach",
         "descriptors",
@@ -29,6 +30,7 @@ STOREYS = (
         "service_manager",
     },
     {"options", "plan", "failures"},
+    {"lifecycle"},
     {"context"},
     {"__init__"},
 )

@@ -127,11 +127,22 @@ def close_all_except(kept: Iterable[int]) -> None:
         _close_listed(directory, numbers)
 
 
+def flush_objects() -> None:
+    """Write out what Python's files hold, where they can be found: with its descriptor a file loses that as well."""
+    for each in gc.get_objects():
+        for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            if issubclass(type(each), kind):
+                # Closed, or it can't be written: then it is the program's to find out, as without us.
+                with suppress(OSError, ValueError):
+                    kind.flush(each)
+
+
 def close_objects(doomed: Callable[[int], bool]) -> None:
     """Close, as objects, the Python files and sockets whose descriptors are ``doomed``, where they can be found.
 
     Their numbers go to files that are opened later, and an object that doesn't know would close those when it is
-    collected. What a file has not written yet is dropped: the launcher may hold it too.
+    collected. What a file has not written yet is dropped, for the launcher may hold it too; :func:`flush_objects` comes
+    before the fork.
     """
     # Only types whose objects the collector tracks. By type() and not by isinstance, which asks an object for its
     # __class__ and wakes up proxies.

@@ -308,10 +308,11 @@ class _Launcher:
         poll = select.poll()
         poll.register(self._reports, select.POLLIN)
         while not self._ready and self._ended is None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                return False
+            # What was said in time counts, even if this process was stopped, or the machine asleep, until it is late.
+            left = max(0.0, self._deadline - time.monotonic())
             if not poll.poll(min(left, 86_400) * 1000):
+                if left == 0:
+                    return False
                 continue
             data = os.read(self._reports, 65_536)
             if not data:

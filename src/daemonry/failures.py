@@ -151,7 +151,7 @@ def _error(failure: report.Failed) -> DaemonStartError:
 def _class_for(locked: str | None) -> type[DaemonStartError]:
     if locked not in ("locked", "timeout"):
         return DaemonStartError
-    from .pidfile import DaemonAlreadyRunning, DaemonLockTimeout
+    from .pidfile_errors import DaemonAlreadyRunning, DaemonLockTimeout
 
     return DaemonLockTimeout if locked == "timeout" else DaemonAlreadyRunning
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Options:
-    """The options of a :class:`~daemonry.DaemonContext`, as the user wrote them: nothing is looked at before ``open()``.
+    """The options of a :class:`~daemonry.DaemonContext`, as the user wrote them.
+
+    Nothing is looked at before ``open()``.
 
     :param chroot_directory: path of the new root directory; ``None`` leaves the root.
     :param working_directory: path to work in, inside the new root.
@@ -33,14 +35,15 @@ class Options:
         the program.
     :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open; ``None`` for none.
     :param preserve_logging: whether the descriptors of all logging handlers stay open.
-    :param pidfile: a context manager that is entered while the program is still privileged, :class:`~daemonry.pidfile.PIDLockFile` for
-        instance; ``None`` for none.
+    :param pidfile: a context manager that is entered while the program is still privileged, such as a
+        :class:`~daemonry.pidfile.PIDLockFile`; ``None`` for none.
     :param stdin: what descriptor 0 becomes: ``None`` (``/dev/null``, or unchanged if the program doesn't fork), a path,
         a descriptor, a file, or an object without descriptor, which becomes ``sys.stdin``.
     :param stdout: the same for descriptor 1; a path is opened to append, made with mode 0640 and given to ``uid``.
     :param stderr: the same for descriptor 2.
-    :param signal_map: mapping of signals to what they do; ``None`` for :func:`~daemonry.default_signal_map`. SIGTERM calls
-        :meth:`~daemonry.DaemonContext.terminate` also when a map leaves it out and the program has no handler for it.
+    :param signal_map: mapping of signals to what they do; ``None`` for :func:`~daemonry.default_signal_map`. SIGTERM
+        calls :meth:`~daemonry.DaemonContext.terminate` also when a map leaves it out and the program has no handler for
+        it.
     :param environment: mapping that replaces the environment; ``None`` keeps it.
     :param ready: ``"auto"``: the daemon is ready when the body begins; ``"manual"``: when it calls ``ready()``.
     :param start_timeout: seconds until the daemon must be ready, or it is ended; ``None`` for no limit.

@@ -236,6 +236,11 @@ class StopWish:
             give_up_in_children(self)
         return self._pipes[name]
 
+    def forget(self) -> None:
+        """Take the wish back."""
+        self.made = False
+        self.give_up()
+
     def give_up(self) -> None:
         """Close the pipes: a child that kept them would wake its parent, and be woken in its stead."""
         pipes, self._pipes = self._pipes, {}

@@ -5,20 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 from .errors import InvalidOption
+from .log_file import open_input, open_log
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import IO, Any
 
 NAMES = ("stdin", "stdout", "stderr")
-_OURS = {"stdin": os.O_RDONLY, "stdout": os.O_WRONLY | os.O_APPEND, "stderr": os.O_WRONLY | os.O_APPEND}
 
 
 class Stream(Record):
@@ -184,7 +183,8 @@ def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
         return _above_two(stream.number)
     if isinstance(stream.source, int):
         return _above_two(stream.source)
-    number = open_file(stream, stream.source, owner) if stream.source else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    path = stream.source
+    number = _open_path(stream, path, owner) if path else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         return _above_two(number)
     finally:
@@ -195,88 +195,8 @@ def _above_two(number: int) -> int:
     return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
-def open_file(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
-    """Open a stream's file, to append; one that is made here gets mode 0640, and belongs to ``owner``.
-
-    Where others could put a link to something else in its place, root's rights don't reach what is not the owner's.
-
-    Source: CERT POS35-C; CVE-2016-1247 is what comes of lending them.
-    """
-    # O_NOCTTY: a terminal named as a log must not become the controlling terminal of a session leader.
-    flags = _OURS[stream.name] | os.O_CLOEXEC | os.O_NOCTTY
-    if stream.name == "stdin":
-        return os.open(path, flags)
-    if owner is None:
-        return _open_or_make(path, flags)[0]
-    if _can_be_moved(os.path.dirname(path)):
-        with _rights_of(*owner):
-            return _open_or_make(path, flags)[0]
-    return _open_and_give(path, flags, owner)
-
-
-def _open_or_make(path: str, flags: int) -> tuple[int, bool]:
-    """Answer the descriptor, and whether the file was made here."""
-    try:
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o640), True
-    except FileExistsError:
-        pass
-    # Not with O_CREAT at once, by which fs.protected_regular keeps root from other users' files in /tmp.
-    try:
-        return os.open(path, flags), False
-    except FileNotFoundError:  # it is a link to a file that isn't there yet, or has just been moved away
-        return os.open(path, flags | os.O_CREAT, 0o640), False
-
-
-def _can_be_moved(directory: str) -> bool:
-    """Whether anybody but root can put another directory, or a link to one, in the place of this one."""
-    names = {name for path in (directory, os.path.realpath(directory)) for name in _with_parents(path)}
-    for name in names:
-        above = os.stat(os.path.dirname(name))
-        sticky = above.st_mode & stat.S_ISVTX and os.lstat(name).st_uid == 0
-        if above.st_uid != 0 or (_others_write(above) and not sticky):
-            return True
-    return False
-
-
-def _with_parents(path: str) -> Iterator[str]:
-    while path != os.path.dirname(path):
-        yield path
-        path = os.path.dirname(path)
-
-
-def _others_write(found: os.stat_result) -> bool:
-    return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
-
-
-@contextmanager
-def _rights_of(uid: int, gid: int) -> Iterator[None]:
-    groups, group = os.getgroups(), os.getegid()
-    try:
-        os.setgroups([gid])
-        os.setegid(gid)
-        os.seteuid(uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
-
-
-def _open_and_give(path: str, flags: int, owner: tuple[int, int]) -> int:
-    directory = os.stat(os.path.dirname(path))
-    guarded = directory.st_uid != 0 or _others_write(directory)
-    number, made = _open_or_make(path, flags | os.O_NOFOLLOW if guarded else flags)
-    try:
-        found = os.fstat(number)
-        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not os.path.islink(path)
-        if guarded and stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-            raise OSError(errno.EPERM, "another name of a file, in a directory that others can write", path)
-        if made or (plain and not guarded and found.st_uid == 0):
-            os.fchown(number, *owner)
-    except OSError:
-        os.close(number)
-        raise
-    return number
+def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
+    return open_input(path) if stream.name == "stdin" else open_log(path, owner)
 
 
 class Saved:
@@ -329,7 +249,7 @@ def reopen(streams: Sequence[Stream]) -> list[OSError]:
 def _reopen(stream: Stream) -> None:
     if stream.reopened_as is None:
         raise OSError(errno.ENOENT, f"cannot reopen {stream.name}: it lies outside the root directory", stream.source)
-    number = open_file(stream, stream.reopened_as, None)
+    number = open_log(stream.reopened_as, None)
     try:
         os.dup2(number, stream.number, inheritable=True)
     finally:

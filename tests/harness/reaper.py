@@ -1,7 +1,7 @@
 """How a detached daemon ended: a program's parent that inherits its daemon too, as init would.
 
 ``through(...)`` stands before the command of ``Daemons.start``; ``Running.wait`` then waits for the daemon as well,
-and answers the status of whichever process ended last.
+and answers its status, or the program's own when it leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ def through(*more: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", os.path.abspath(__file__), *more)
 
 
-def last_status(command: list[str]) -> int:
-    """Run a command and answer the wait status of the last process to end of all that it has left."""
+def run(command: list[str]) -> int:
+    """Run a command and answer the wait status of the last process to end of those that it left, or its own."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if os.fork() == 0:
+    first = os.fork()
+    if first == 0:
         os.execvp(command[0], command)
-    status = 0
+    ended: dict[bool, int] = {}
     while True:
         try:
-            status = os.wait()[1]
+            pid, status = os.wait()
         except ChildProcessError:
-            return status
+            return ended.get(False, ended[True])
+        # A short-lived daemon may end before its launcher does.
+        ended[pid == first] = status
 
 
 def _end_like(status: int) -> None:
@@ -41,4 +44,4 @@ def _end_like(status: int) -> None:
 
 
 if __name__ == "__main__":
-    _end_like(last_status(sys.argv[1:]))
+    _end_like(run(sys.argv[1:]))
