@@ -149,6 +149,42 @@ def test_a_start_that_is_given_up_leaves_nothing_without_what_linux_alone_has(da
     wait_for(lambda: not daemons.alive(), what="what SIGKILL was sent to has ended")
 
 
+def test_a_system_that_cannot_tell_what_is_open_is_told(daemons: Daemons) -> None:
+    """Neither close_range(2) nor a list: the witness can't let go of the terminal, the daemon not of its files."""
+    before = """
+        import daemonry.descriptors
+        daemonry.descriptors.close_range = lambda: None
+        daemonry.descriptors._listing = lambda: None
+    """
+    daemons.launch(failing("pass", before=before)).check()
+    told = read_json(daemons.directory / "told")
+    assert told["step"] in ("detach", "close_descriptors")
+    assert "cannot tell which descriptors are open" in told["message"]
+    assert (told["children"], told["after"]) == (None, told["before"])
+    assert daemons.alive() == []
+
+
+def test_a_witness_that_fails_does_not_end_a_daemon_that_gets_ready(daemons: Daemons) -> None:
+    text = program("""
+        def fail(_kept):
+            raise RuntimeError("of the witness")
+        class Keeping(Context):
+            def close_descriptors(self):
+                while os.getppid() == witness:
+                    time.sleep(0.005)
+        import daemonry.descriptors
+        daemonry.descriptors.close_all_except = fail
+        witness = None
+        os.register_at_fork(after_in_child=lambda: globals().update(witness=os.getppid()))
+        with Keeping(working_directory=".") as context:
+            publish("facts", facts())
+            context.wait()
+    """)
+    daemons.launch(text).check()
+    assert read_facts(daemons.directory / "facts").ppid == 1
+    daemons.stop(daemons.survivor())
+
+
 THREADS = """
     running = threading.Event()
     for name in ("poller", "sender"):

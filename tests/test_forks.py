@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -283,6 +284,37 @@ def test_a_worker_that_left_before_the_witness_was_at_work_is_named_too(daemons:
     daemons.launch(failing(work, before=before)).check()
     pid = read_json(daemons.directory / "stray")
     assert any(f"process {pid} (" in survivor for survivor in read_json(daemons.directory / "told")["survivors"])
+    daemons.stop(pid, signal.SIGKILL)
+
+
+@pytest.mark.root_only("a launcher that gives up its rights after it was started with them")
+def test_a_worker_whom_the_launcher_may_not_end_is_named(daemons: Daemons, ordinary_user: str) -> None:
+    """It has become another user's process: an unprivileged launcher's SIGKILL does not reach it."""
+    before = """
+        import pwd
+        daemonry.detach.DYING = daemonry.witness.DYING = 0.2
+        user = pwd.getpwnam("nobody").pw_uid
+        def gain():
+            if os.path.exists("working"):
+                os.setresuid(0, 0, 0)
+        os.register_at_fork(after_in_child=gain)
+        os.setresuid(user, user, 0)
+    """
+    work = """
+        open("working", "w").close()
+        if os.fork() == 0:
+            publish("worker", os.getpid())
+            while True:
+                signal.pause()
+        while not os.path.exists("worker"):
+            time.sleep(0.005)
+        raise ValueError
+    """
+    daemons.launch(failing(work, before=IMPATIENT + textwrap.dedent(before)), cwd=daemons.public).check()
+    pid = read_json(daemons.public / "worker")
+    (survivor,) = read_json(daemons.public / "told")["survivors"]
+    assert survivor.startswith(f"process {pid} (")
+    assert daemons.alive() == [pid]
     daemons.stop(pid, signal.SIGKILL)
 
 

@@ -207,6 +207,7 @@ def test_forked_children_give_it_up_and_never_remove_the_file(daemons: Daemons, 
         import multiprocessing, os, signal, sys
         from daemonry.pidfile import PIDFileLocked, PIDLockFile
         from lockfile import NotMyLock
+        from harness.probe import publish
         from pidfile_programs import openings
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         path = sys.argv[1]
@@ -237,7 +238,7 @@ def test_forked_children_give_it_up_and_never_remove_the_file(daemons: Daemons, 
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
             assert lock.i_am_locking() and lock.read_pid() == os.getpid()
             if os.fork() == 0:  # one that outlives it
-                print(f"child {os.getpid()}", flush=True)
+                publish("child", os.getpid())
                 signal.sigwait([signal.SIGTERM])
                 sys.exit()
             print("held", flush=True)
@@ -247,8 +248,7 @@ def test_forked_children_give_it_up_and_never_remove_the_file(daemons: Daemons, 
         env={"PYTHONWARNINGS": "ignore"},
     )
     said(holder, "held")
-    said(holder, "child")
-    child = int(holder.stdout.split("child ")[1].split()[0])
+    child = read_json(daemons.directory / "child")
     assert PIDLockFile(path).read_pid() == holder.pid
     daemons.stop(holder.pid, signal.SIGKILL)
     assert PIDLockFile(path).is_locked() is False
@@ -362,7 +362,7 @@ def test_a_holder_that_has_only_just_started_is_known_as_the_files_writer(daemon
         import os, signal, sys
         from daemonry.pidfile import PIDLockFile
         lock = PIDLockFile(sys.argv[1])
-        for _ in range(200):
+        for _ in range(60):
             reading, writing = os.pipe()
             pid = os.fork()
             if pid == 0:

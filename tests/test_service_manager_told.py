@@ -121,6 +121,24 @@ def test_he_is_told_also_when_the_environment_is_replaced(
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
 
 
+@pytest.mark.parametrize("left_out", ["check_options", "detach", "close_descriptors"])
+def test_he_is_known_before_the_environment_is_replaced_whatever_the_steps(
+    daemons: Daemons, manager: Manager, address: str, left_out: str
+) -> None:
+    daemons.launch(
+        f"""
+        from daemonry import DaemonContext
+        class Context(DaemonContext):
+            steps = tuple(step for step in DaemonContext.steps if step != {left_out!r})
+        with Context(environment={{}}, detach_process=False):
+            pass
+        """,
+        through=AS_SERVICE,
+        env={"NOTIFY_SOCKET": address},
+    ).check()
+    assert [sorted(manager.hear()) for _ in range(2)] == [["MAINPID", "READY"], ["STOPPING"]]
+
+
 @pytest.mark.root_only("it changes the root directory and the user")
 @pytest.mark.parametrize("detach", [True, False])
 def test_he_is_told_from_inside_another_root_directory(

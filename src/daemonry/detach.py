@@ -293,6 +293,8 @@ class _Launcher:
     def _forget(self) -> None:
         if self._ended is not None:
             self._survivors += self._ended.survivors
+            # It leaves by itself now, and may have something to write before, such as what coverage has measured.
+            process.wait_for_exit(self._witness, DYING)
         # Where /proc couldn't be asked for the members of the session, this reaches all but those that left its group.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._witness, signal.SIGKILL)

@@ -111,8 +111,8 @@ class Plan:
 
         :raises InvalidOption: when an option that one of them, or ``open()`` itself, uses can't be meant.
         """
-        # open() asks for it also where the step notify_ready is left out.
-        _ = self.readiness
+        # open() asks for these whatever the steps are, for the last one when the environment may have been replaced.
+        _ = self.readiness, self.manager
         return tuple(PlannedStep(name=name, value=self._value(name)) for name in self._steps)
 
     def _value(self, step: str) -> Record | None:

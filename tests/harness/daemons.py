@@ -338,7 +338,7 @@ class Daemons:
             _prepend_path(environment, _TESTS)
         if user is not None:
             environment["DAEMONRY_TEST_USER"] = user
-            environment["DAEMONRY_TEST_IMPORTS"] = " ".join(_imports_of(path, *_library()))
+            environment["DAEMONRY_TEST_IMPORTS"] = " ".join(_needed_by(path))
             _prepend_path(environment, _TESTS / "harness" / "startup")
         for name, value in (env or {}).items():
             if value is None:
@@ -378,23 +378,28 @@ def _prepend_path(environment: dict[str, str], directory: Path) -> None:
     environment["PYTHONPATH"] = f"{directory}{os.pathsep}{rest}" if rest else str(directory)
 
 
-def _library() -> Iterator[Path]:
+def _needed_by(program: Path) -> list[str]:
+    """Answer the names of the modules that a program and the library may import, early or late."""
+    needed = _imports_of(program)
     spec = importlib.util.find_spec("daemonry")
     for directory in (spec and spec.submodule_search_locations) or ():
-        yield from Path(directory).glob("*.py")
+        for file in Path(directory).glob("*.py"):
+            if not file.name.startswith("_"):
+                needed.add(f"daemonry.{file.stem}")
+            needed |= _imports_of(file)
+    return sorted(needed)
 
 
-def _imports_of(*paths: Path) -> list[str]:
-    """Answer the names of all modules that files import anywhere, and of those names that may be modules."""
-    found: dict[str, None] = {}
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                found.update(dict.fromkeys(alias.name for alias in node.names))
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found[node.module] = None
-                found.update(dict.fromkeys(f"{node.module}.{alias.name}" for alias in node.names))
-    return list(found)
+def _imports_of(file: Path) -> set[str]:
+    """Answer what is imported anywhere in a file by its full name, and the names in it that may be modules."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
 
 
 def _show(running: Running) -> None:
