@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 # How long one example takes says something of the machine and nothing of the code.
-hypothesis.settings.register_profile("daemonry", deadline=None)
+hypothesis.settings.register_profile("daemonry", deadline=None, database=None)
 hypothesis.settings.load_profile("daemonry")
 
 _passed = pytest.StashKey[bool]()

@@ -309,7 +309,8 @@ def test_without_inherit_no_lock_goes_to_the_program_that_it_becomes(daemons: Da
     wait_for(lambda: facts_of(running.pid).comm == "sleep", what="it has become the other program")
     assert openings(running.pid, path) == []
     os.utime(path, (1, 1))
-    assert not PIDLockFile(path).is_locked()
+    # The kernel closes what an exec closes just after the program has its new name.
+    wait_for(lambda: not PIDLockFile(path).is_locked(), what="the lock has gone with the old program")
     daemons.launch(TRY, path).check()
     daemons.stop(running.pid)
 
@@ -351,7 +352,7 @@ def test_programs_that_the_holder_starts_do_not_hold_it(daemons: Daemons, path: 
         assert openings(pid, path) == []
         daemons.leave(pid)
     daemons.stop(holder.pid, signal.SIGKILL)
-    assert not PIDLockFile(path).is_locked()
+    wait_for(lambda: not PIDLockFile(path).is_locked(), what="the lock has gone with its holder")
     daemons.launch(TRY, path).check()
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Seconds that a launcher sleeps at most between two looks at the signals it got.
+_ROUND = 1.0
+
+
 class Outcome(Record):
     """How a start went wrong, for the launcher to raise."""
 
@@ -312,7 +316,8 @@ class _Launcher:
         while not self._ready and self._ended is None:
             # What was said in time counts, even if this process was stopped, or the machine asleep, until it is late.
             left = max(0.0, self._deadline - time.monotonic())
-            if not poll.poll(min(left, 86_400) * 1000):
+            # In rounds: a signal that arrives just before the call is noticed by Python at its end only.
+            if not poll.poll(min(left, _ROUND) * 1000):
                 if left == 0:
                     return False
                 continue
