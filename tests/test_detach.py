@@ -180,13 +180,34 @@ def test_a_witness_that_fails_does_not_end_a_daemon_that_gets_ready(daemons: Dae
         import daemonry.descriptors
         daemonry.descriptors.close_all_except = fail
         witness = None
-        os.register_at_fork(after_in_child=lambda: globals().update(witness=os.getppid()))
+        os.register_at_fork(after_in_child=lambda: globals().update(witness=witness or os.getpid()))
         with Keeping(working_directory=".") as context:
             publish("facts", facts())
             context.wait()
     """)
     daemons.launch(text).check()
     assert read_facts(daemons.directory / "facts").ppid == 1
+    daemons.stop(daemons.survivor())
+
+
+def test_a_witness_that_is_gone_before_the_daemon_runs_is_not_waited_for(daemons: Daemons) -> None:
+    text = program("""
+        def kill_parent():
+            global witness
+            if witness is None:
+                witness = os.getpid()
+            else:
+                os.kill(witness, signal.SIGKILL)
+                while os.getppid() == witness:
+                    time.sleep(0.001)
+        witness = None
+        os.register_at_fork(after_in_child=kill_parent)
+        with Context(working_directory=".") as context:
+            publish("took", time.monotonic() - begun)
+            context.wait()
+    """).replace("witness = None", "witness, begun = None, time.monotonic()", 1)
+    daemons.launch(text).check()
+    assert read_json(daemons.directory / "took", timeout=30) < 4, "no patience is spent on init"
     daemons.stop(daemons.survivor())
 
 

@@ -53,7 +53,7 @@ def with_worker(kind: str, before_ready: bool = False) -> str:
             context.wait()
             context.ready()
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
     """).replace("    START", WORKERS[kind].replace("\n        ", "\n    "))
 
 
@@ -161,7 +161,7 @@ def test_a_worker_says_neither_ready_nor_progress(daemons: Daemons) -> None:
             context.wait()
             context.ready()
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
     """)
     running = daemons.start(text)
     pid = read_json(daemons.directory / "here")
@@ -221,7 +221,7 @@ def test_the_workers_of_a_start_that_fails_are_ended_too(daemons: Daemons, place
                 prepare()
                 os.write(writing, b"x")
                 while True:
-                    signal.pause()
+                    signal.sigtimedwait([], 0.05)
         fork()
         fork(leave=True)
         fork(lambda: os.setpgid(0, 0))
@@ -307,7 +307,7 @@ def test_a_worker_whom_the_launcher_may_not_end_is_named(daemons: Daemons, ordin
         if os.fork() == 0:
             publish("worker", os.getpid())
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
         while not os.path.exists("worker"):
             time.sleep(0.005)
         raise ValueError

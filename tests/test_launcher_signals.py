@@ -27,7 +27,7 @@ HALF = """
         context.ready()
         publish("ready", facts())
         while True:
-            signal.pause()
+            signal.sigtimedwait([], 0.05)
 """
 
 
@@ -297,7 +297,7 @@ def test_a_daemon_that_does_not_heed_sigterm_is_killed(daemons: Daemons) -> None
         if os.fork() == 0:
             signal.pause()
         while True:
-            signal.pause()
+            signal.sigtimedwait([], 0.05)
     """
     daemons.launch(failing(work, before=IMPATIENT, options="start_timeout=0.75")).check()
     told = read_json(daemons.directory / "told")

@@ -146,7 +146,7 @@ def test_a_pipeline_ends_when_the_launcher_does(daemons: Daemons, stream: str) -
             context.wait()
             context.ready()
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
     """)
     running = daemons.start(text, **{stream: subprocess.PIPE})
     half = read_json(daemons.directory / "pid")
@@ -185,7 +185,7 @@ def test_the_witness_holds_nothing_but_its_pipes(daemons: Daemons) -> None:
             context.wait()
             context.ready()
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
     """)
     running = daemons.start(text)
     half = read_json(daemons.directory / "pid")

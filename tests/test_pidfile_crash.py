@@ -372,7 +372,7 @@ def test_a_holder_that_has_only_just_started_is_known_as_the_files_writer(daemon
                 os.closerange(writing + 1, 64)
                 os.write(writing, b"up")
                 while True:
-                    signal.pause()
+                    signal.sigtimedwait([], 0.05)
             assert os.read(reading, 2) == b"up"
             assert lock.is_locked(), "its writer is taken for a younger process"
             os.kill(pid, signal.SIGKILL)

@@ -183,7 +183,7 @@ PORTABLE = """
     pid = os.fork()
     if pid == 0:
         while True:
-            signal.pause()
+            signal.sigtimedwait([], 0.05)
     assert not process.wait_for_exit(pid, 0.03)
     assert not process.send_signal(pid, signal.SIGKILL, lambda: False)
     assert process.look(pid).alive
@@ -214,7 +214,7 @@ def test_without_a_free_descriptor_a_process_is_signalled_by_its_number(daemons:
         pid = os.fork()
         if pid == 0:
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
         kept = []
         resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
         try:
@@ -264,7 +264,7 @@ def test_without_proc_nothing_is_listed_and_nothing_fails(daemons: Daemons) -> N
         pid = os.fork()
         if pid == 0:
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
         assert not process.wait_for_exit(pid, 0.01)
         assert process.send_signal(pid, signal.SIGKILL, lambda: True)
         assert process.wait_for_exit(pid, 10)

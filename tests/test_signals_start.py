@@ -34,7 +34,7 @@ STUCK = """
         getattr(daemonry.DaemonContext, name, Context.extra)(self) if name != "notify_ready" else None
         publish(f"{here}/pid", os.getpid())
         while True:
-            signal.pause()
+            signal.sigtimedwait([], 0.05)
 
     Stuck = type("Stuck", (Context,), {name: stick})
     if name == "extra":

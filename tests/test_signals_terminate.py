@@ -141,12 +141,12 @@ def test_a_sigterm_that_was_swallowed_can_be_sent_again(daemons: Daemons) -> Non
                 try:
                     publish(f"round-{number}", os.getpid())
                     while True:
-                        signal.pause()
+                        signal.sigtimedwait([], 0.05)
                 except:
                     pass
             publish("last", True)
             while True:
-                signal.pause()
+                signal.sigtimedwait([], 0.05)
         """,
         through=through(),
     )

@@ -109,7 +109,7 @@ HALF = program("""
         context.ready()
         publish("ready", facts())
         while True:
-            signal.pause()
+            signal.sigtimedwait([], 0.05)
 """)
 
 

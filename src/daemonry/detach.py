@@ -205,6 +205,7 @@ def _fork() -> int:
 def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]) -> Tie:
     """Lead a session of our own and fork the daemon; return there only."""
     reporter = report.Reporter(pipes.reports[1])
+    witness = os.getpid()  # not the daemon's parent, asked for later: somebody may have killed the witness by then
     daemon = 1
     try:
         os.setsid()
@@ -215,7 +216,7 @@ def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]
     if daemon:
         stay_as_witness(daemon, reporter, pipes.hatch[0], close_others)
     pipes.take(pipes.reports[1], pipes.hatch[1])
-    return Tie(reporter, pipes.hatch[1], os.getppid())
+    return Tie(reporter, pipes.hatch[1], witness)
 
 
 def _tell_and_leave(reporter: report.Reporter, error: BaseException) -> None:
