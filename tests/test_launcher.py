@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.waiting import is_alive, read_json, wait_for
+from harness.waiting import read_json, wait_for
 from launcher_programs import program
 
 if TYPE_CHECKING:
