@@ -46,7 +46,8 @@ class Options:
         it.
     :param environment: mapping that replaces the environment; ``None`` keeps it.
     :param ready: ``"auto"``: the daemon is ready when the body begins; ``"manual"``: when it calls ``ready()``.
-    :param start_timeout: seconds until the daemon must be ready, or it is ended; ``None`` for no limit.
+    :param start_timeout: seconds until the daemon must be ready, or it is ended; ``None`` for no limit. Only the
+        launcher of a program that forks keeps the time.
     """
 
     # Slots, so that a misspelt option can't be assigned; subclasses, which have attributes of their own, may.
