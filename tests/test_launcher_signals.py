@@ -53,6 +53,10 @@ def gets_ready(daemons: Daemons, pid: int) -> None:
     assert not (daemons.directory / "pid").exists()
 
 
+def pipes_of(pid: int) -> set[str]:
+    return {found.target for found in facts_of(pid).descriptors if found.target.startswith("pipe:")}
+
+
 def is_gone(daemons: Daemons, *pids: int) -> None:
     assert daemons.alive() == []
     assert not any(map(is_alive, pids))
@@ -84,8 +88,9 @@ def test_a_second_signal_does_not_keep_the_launcher_from_ending_the_start(
     daemons: Daemons, number: signal.Signals
 ) -> None:
     running, witness, pid = half_start(daemons, env=UNMEASURED)
-    for _ in range(20_000):  # far longer than the launcher takes to heed the first
-        running.process.send_signal(number)
+    deadline = time.monotonic() + 20
+    while running.process.poll() is None and time.monotonic() < deadline:
+        running.signal(number)
     running.wait().check(-number)
     is_gone(daemons, witness, pid)
 
@@ -171,6 +176,33 @@ def test_a_witness_that_is_killed_does_not_end_the_start(daemons: Daemons, sigpi
     gets_ready(daemons, pid)
     running.wait().check()
     assert not is_alive(witness)
+
+
+def test_the_body_goes_on_when_the_witness_is_gone_and_not_before(daemons: Daemons) -> None:
+    running, witness, pid = half_start(daemons)
+    reports = pipes_of(running.pid) & pipes_of(pid)
+    assert reports
+    os.kill(witness, signal.SIGSTOP)
+    wait_for(lambda: facts_of(witness).state == "T")
+    os.kill(pid, signal.SIGUSR1)
+    wait_for(lambda: not reports & pipes_of(pid) and facts_of(pid).state == "S", what="it has said so, and waits")
+    assert not (daemons.directory / "ready").exists()
+    os.kill(witness, signal.SIGCONT)
+    assert read_json(daemons.directory / "ready")["ppid"] == 1
+    running.wait().check()
+    daemons.stop(pid)
+
+
+def test_a_signal_does_not_keep_the_daemon_from_telling_why_it_failed(daemons: Daemons) -> None:
+    work = """
+        class Error(Exception):
+            def __str__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return "the reason"
+        raise Error
+    """
+    daemons.launch(failing(work)).check()
+    assert read_json(daemons.directory / "told")["message"] == "Error: the reason"
 
 
 WORK_AND_LEAVE = """

@@ -311,12 +311,45 @@ def test_what_the_kernel_refuses_is_an_error(daemons: Daemons, missing: str) -> 
         ({"groups": (NO_USER,)}, f"the supplementary groups are {os.getgroups()}, not [{NO_USER}]"),
     ],
 )
-def test_ids_that_are_not_those_asked_for_are_noticed(wrong: dict[str, Any], doubt: str) -> None:
-    own = {"uid": os.getuid(), "gid": os.getgid(), "groups": tuple(os.getgroups()), "no_new_privileges": False}
-    privileges._verify(privileges.Rights(**own), was_root=False)
-    with pytest.raises(OSError, match=re.escape(doubt)) as caught:
-        privileges._verify(privileges.Rights(**{**own, **wrong}), was_root=False)
-    assert caught.value.errno == errno.EPERM
+def test_ids_that_are_not_those_asked_for_are_noticed(daemons: Daemons, wrong: dict[str, Any], doubt: str) -> None:
+    launched = daemons.launch(
+        f"""
+        import os
+        from daemonry import privileges
+        own = {{"uid": os.getuid(), "gid": os.getgid(), "groups": tuple(os.getgroups()), "no_new_privileges": False}}
+        if os.getuid() != 0:
+            privileges._verify(privileges.Rights(**own), was_root=False)
+        try:
+            privileges._verify(privileges.Rights(**{{**own, **{wrong!r}}}), was_root=False)
+        except OSError as error:
+            print(error.errno, error)
+        """
+    ).check()
+    assert doubt in launched.stdout
+    assert launched.stdout.startswith(f"{errno.EPERM} ")
+
+
+@root_only
+def test_a_way_back_that_is_found_is_not_left_open(daemons: Daemons) -> None:
+    """Whoever catches the error goes on with the ids that he asked for, not as root."""
+    launched = daemons.launch(
+        """
+        import os
+        from daemonry import DaemonContext, DaemonStartError
+        try:
+            with DaemonContext(detach_process=False, working_directory=os.getcwd()):
+                pass
+        except DaemonStartError as error:
+            os.write(1, f"{error.step} {os.getresuid()}".encode())
+        """,
+        through=(
+            *("setpriv", "--reuid", str(NOBODY.pw_uid), "--regid", str(NOBODY.pw_gid), "--clear-groups"),
+            *("--inh-caps", "+setuid,+dac_read_search", "--ambient-caps", "+setuid,+dac_read_search"),
+        ),
+        plain=True,
+        cwd="/",
+    ).check()
+    assert launched.stdout == f"drop_privileges {(NOBODY.pw_uid,) * 3}"
 
 
 @root_only

@@ -170,7 +170,12 @@ class DaemonContext(Lifecycle):
             raise Terminated(signum)
 
     def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:
-        """Only mark the wish to stop, which :meth:`wait` then answers; from a handler or from anywhere."""
+        """Only mark the wish to stop, which :meth:`wait` then answers; from a handler or from anywhere.
+
+        A signal before the daemon is ready ends the start, as :meth:`terminate` does: nobody asks for the wish yet.
+        """
+        if signum is not None and (self._opener is None or self._is_waited_for):
+            self.terminate(signum, frame)
         self._stop_wish.make()
 
     def wait(self, seconds: float | None = None) -> bool:

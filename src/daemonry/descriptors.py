@@ -119,6 +119,7 @@ def close_all_except(kept: Iterable[int]) -> None:
     numbers = {number for number in kept if FIRST_CLOSED <= number <= _LAST}
     close = close_range()
     directory = None if close is not None else _listing()
+    _forget_helpers(numbers)
     close_objects(lambda number: number >= FIRST_CLOSED and number not in numbers)
     if close is not None:
         for first, last in _gaps(sorted(numbers)):
@@ -133,7 +134,7 @@ def flush_objects() -> None:
         for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
             if issubclass(type(each), kind):
                 # Closed, or it can't be written: then it is the program's to find out, as without us.
-                with suppress(OSError, ValueError):
+                with suppress(Exception):
                     kind.flush(each)
 
 
@@ -153,6 +154,27 @@ def close_objects(doomed: Callable[[int], bool]) -> None:
             _close_file(each, doomed)
         elif socket is not None and issubclass(kind, socket) and doomed(socket.fileno(each)):
             socket.detach(each)
+
+
+# multiprocessing talks to its helpers by bare numbers, and would go on writing to whatever file gets them.
+_HELPERS = {
+    "multiprocessing.resource_tracker": ("_resource_tracker", "_fd", ("_fd", "_pid")),
+    "multiprocessing.forkserver": (
+        "_forkserver",
+        "_forkserver_alive_fd",
+        ("_forkserver_alive_fd", "_forkserver_address", "_forkserver_pid"),
+    ),
+}
+
+
+def _forget_helpers(kept: Container[int]) -> None:
+    """Let multiprocessing start helpers of the daemon's own when it needs them: those of the launcher end with it."""
+    for module, (instance, descriptor, names) in _HELPERS.items():
+        helper = getattr(sys.modules.get(module), instance, None)
+        number = getattr(helper, descriptor, None)
+        if number is not None and number not in kept:
+            for name in names:
+                setattr(helper, name, None)
 
 
 def _close_file(file: Any, doomed: Callable[[int], bool]) -> None:

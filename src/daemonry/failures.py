@@ -34,13 +34,17 @@ def failed(step: str, error: BaseException, then: BaseException | None = None) -
         step = error.step
     return report.Failed(
         step=step,
-        message=message_of(error) + (f"; and undoing it: {message_of(then)}" if then is not None else ""),
+        message=message_of(error) + (_undoing(then) if then is not None else ""),
         errno=_errno_of(error),
         status=_status_of(error),
         traceback=_traceback_of(error),
         locked=_kind_of_lock_error(error),
         pid=_pid_of(error),
     )
+
+
+def _undoing(then: BaseException) -> str:
+    return f"; and undoing it: {message_of(then)}"
 
 
 def of_body(error: BaseException | None) -> report.Failed:
@@ -120,6 +124,9 @@ def start_error(step: str, error: BaseException, then: BaseException | None) -> 
     """Answer the error to raise for one that ended a step in this same process."""
     if isinstance(error, DaemonStartError):
         error.step = error.step or step
+        if then is not None:
+            error.message += _undoing(then)
+            error.args = (error.errno, error.message)
         return error
     return _error(failed(step, error, then))
 

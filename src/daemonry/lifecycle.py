@@ -59,13 +59,13 @@ class Lifecycle(Options):
     # Not an __init__ of its own: its signature, which tools show and check, would have to repeat every option.
     def _set_up(self) -> None:
         self._stop_wish = signals.StopWish()
+        self._exit_stack = ExitStack()
         self._leaving = False
         self._start_over()
 
     def _start_over(self) -> None:
         self._plan: Plan | None = None
         self._tie: Tie | None = None
-        self._exit_stack = ExitStack()
         self._forgotten_when_open = ExitStack()
         self._step = ""
         self._opener: int | None = None
@@ -89,7 +89,8 @@ class Lifecycle(Options):
     def ready(self) -> Any:
         """The option ``ready``; called, ``context.ready()`` says that the daemon is ready.
 
-        The launcher then exits, and a service manager that waits for it is told. The second time does nothing.
+        The launcher then exits, and a service manager that waits for it is told. The second time does nothing, and nor
+        does a process that the daemon has forked: only the daemon itself can say it.
         """
         value = Ready(self._ready_when)
         value.declare = self._declare_ready
@@ -171,6 +172,8 @@ class Lifecycle(Options):
         if self._is_waited_for:
             self._leave_unready(partial(failures.failed, self._step, error, then), error)
         if not isinstance(error, Exception):
+            if then is not None:
+                logs.tell(f"cannot undo a start: {failures.message_of(then)}", then, self._values.stderr_discarded)
             raise error
         if self._tie is not None:
             # The launcher has left with the word that all is well: whoever reads the log is to know better.
@@ -228,10 +231,11 @@ class Lifecycle(Options):
             raise
         finally:
             self._opener = None
+            wished = self._stop_wish.made
             self._stop_wish.forget()
             atexit.unregister(self._close_at_exit)
             # A second SIGTERM must not cut short what follows a first one, up to the exit.
-            self._leaving = isinstance(error, Terminated)
+            self._leaving = wished or isinstance(error, Terminated)
             if self._is_waited_for:
                 self._leave_unready(partial(failures.of_body, error), error, logged)
         return suppressed

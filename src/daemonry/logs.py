@@ -119,10 +119,9 @@ def _peer_of(socket: Any, number: int) -> Any:
 def flush() -> None:
     """Write out what the handlers hold."""
     for handler in handlers():
-        try:
+        # Closed, its file full, or a mistake in it: the program meets that again when it uses the handler.
+        with suppress(Exception):
             handler.flush()
-        except (ValueError, OSError):  # closed, or its file is full: the handler meets that again when it is used
-            continue
 
 
 def let_go(kept: Iterable[int]) -> None:
@@ -189,7 +188,9 @@ def _reopen(handler: Any, number: int) -> None:
         raise OSError(errno.ENOENT, "it lies outside the root directory", path)
     if _is_at(path, number):
         return
-    new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+    # With the old one's mode: under a daemon's umask of 0 the usual 0o666 would let everybody write.
+    mode = stat.S_IMODE(os.fstat(number).st_mode)
+    new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, mode)
     try:
         os.dup2(new, number, inheritable=False)
     finally:

@@ -27,12 +27,12 @@ class Options:
     :param uid: number or name of the user to run as; ``None`` for the real user, which gives up set-uid elevation.
     :param gid: number or name of the group; ``None`` for the primary group of ``uid``, or the real group without one.
     :param initgroups: whether the supplementary groups become the user's. Otherwise they become none if ``uid`` or
-        ``gid`` is given, and stay if neither is.
+        ``gid`` is given, and stay if neither is. An ordinary user who asks for his own ids keeps his groups.
     :param no_new_privileges: whether no program that is executed later can gain rights (set-uid bits, file
         capabilities); see prctl(2), PR_SET_NO_NEW_PRIVS.
     :param prevent_core: whether core files are prevented.
     :param detach_process: whether to fork; ``None`` forks unless a service manager, a container or inetd has started
-        the program.
+        the program, or its parent is process 1 and it has no terminal.
     :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open; ``None`` for none.
     :param preserve_logging: whether the descriptors of all logging handlers stay open.
     :param pidfile: a context manager that is entered while the program is still privileged, such as a

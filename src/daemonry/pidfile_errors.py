@@ -22,6 +22,8 @@ class PIDFileError(DaemonError, LockFailed, OSError):
     :ivar errno: ``int``, the system's error number, or ``None``.
     """
 
+    __module__ = "daemonry.pidfile"
+
     def __init__(self, path: str, reason: str, errno: int | None = None) -> None:
         super().__init__(errno, f"cannot lock {path}: {reason}")
         self.path = path
@@ -40,6 +42,8 @@ class PIDFileLocked(DaemonError, AlreadyLocked, BlockingIOError):
     :ivar pid: ``int``, the holder's process, or ``None`` when the file doesn't tell.
     """
 
+    __module__ = "daemonry.pidfile"
+
     def __init__(self, path: str, pid: int | None, advice: str = "") -> None:
         super().__init__(errno.EAGAIN, f"cannot lock {path}: held by {describe(pid)}{advice}")
         self.path = path
@@ -55,6 +59,8 @@ class PIDFileLocked(DaemonError, AlreadyLocked, BlockingIOError):
 class PIDFileLockTimeout(PIDFileLocked, LockTimeout):
     """Another process held the pidfile for as long as the caller would wait."""
 
+    __module__ = "daemonry.pidfile"
+
 
 class DaemonAlreadyRunning(DaemonStartError, AlreadyLocked):
     """A daemon could not be started because another process holds its pidfile.
@@ -62,9 +68,13 @@ class DaemonAlreadyRunning(DaemonStartError, AlreadyLocked):
     :ivar pid: ``int``, that process, or ``None`` when the lock doesn't tell.
     """
 
+    __module__ = "daemonry.pidfile"
+
 
 class DaemonLockTimeout(DaemonAlreadyRunning, LockTimeout):
     """A daemon could not be started because its pidfile stayed held for as long as the start would wait."""
+
+    __module__ = "daemonry.pidfile"
 
 
 def _remake(kind: type[OSError], arguments: tuple[object, ...]) -> OSError:

@@ -189,7 +189,7 @@ class Plan:
             return None
         return self.rights.uid, self.rights.gid
 
-    @property
+    @cached_property
     def stderr_discarded(self) -> bool:
         """Whether nobody sees what is written to descriptor 2."""
         return "redirect_streams" in self._steps and self.streams.streams[2].discarded

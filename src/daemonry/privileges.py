@@ -194,15 +194,17 @@ def _verify(rights: Rights, was_root: bool) -> None:
     if rights.groups is not None and set(os.getgroups()) - {rights.gid} != set(rights.groups) - {rights.gid}:
         doubts.append(f"the supplementary groups are {os.getgroups()}, not {list(rights.groups)}")
     if rights.uid != 0:
-        doubts += _ways_back(was_root)
+        doubts += _ways_back(rights, was_root)
     if doubts:
         raise OSError(errno.EPERM, f"privileges were not dropped: {'; '.join(doubts)}")
 
 
-def _ways_back(was_root: bool) -> list[str]:
+def _ways_back(rights: Rights, was_root: bool) -> list[str]:
     found = []
     for name, attempt in (("seteuid", os.seteuid), ("setuid", os.setuid)):
         if _succeeds(attempt):
+            # Whoever catches the error must not go on as root.
+            _set_ids(rights)
             found.append(f"{name}(0) still succeeds")
     ask = libc.capabilities()
     # Capabilities of somebody who never was root were given to him on purpose, as systemd's AmbientCapabilities= does.

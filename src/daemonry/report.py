@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Bytes. A line no longer than this is written in one piece (pipe(7): PIPE_BUF is 512 at least), so two threads that
 # tell of their progress don't mix, and a signal that ends the start leaves no half of it.
 LONGEST_TEXT = 400
+# Bytes of a line that a launcher holds at most; a failure with a long traceback takes a hundredth of it.
+LONGEST_LINE = 2**20
 
 
 class Step(Record):
@@ -202,7 +204,8 @@ class Reader:
 
     def feed(self, data: bytes) -> Iterator[Record]:
         """Take what was read from the pipe; yield what the lines that it completes say."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:LONGEST_LINE]
         for line in lines:
             record = parse(line)
             if record is not None:

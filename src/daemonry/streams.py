@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import sys
 from contextlib import ExitStack, suppress
 
@@ -55,7 +56,7 @@ class Stream(Record):
     @property
     def discarded(self) -> bool:
         """Whether what is written to it is seen by nobody."""
-        return not self.kept and not self.given
+        return not self.kept and self.stand_in is None and _is_null(self.source)
 
     def __str__(self) -> str:
         if self.kept:
@@ -64,6 +65,16 @@ class Stream(Record):
             return f"{self.name} -> {self.stand_in!r}"
         source = f"descriptor {self.source}" if isinstance(self.source, int) else self.source or os.devnull
         return f"{self.name} -> {source}"
+
+
+def _is_null(source: str | int | None) -> bool:
+    if source is None:
+        return True
+    try:
+        found, null = os.stat(source), os.stat(os.devnull)
+    except OSError:  # a log that isn't there yet
+        return False
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == null.st_rdev
 
 
 def resolve(name: str, target: object, root: str | None, keep: bool) -> Stream:
@@ -290,10 +301,9 @@ def _name_in_sys(stream: Stream) -> None:
         _rebind(stream.name, stream.stand_in)
     elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream):
         _rebind(stream.name, _fresh(stream, current))
-    elif stream.name != "stdin" and _descriptor_of(current) == stream.number:
+    elif not stream.kept and stream.name != "stdin" and _descriptor_of(current) == stream.number:
         # A file gets whole lines, also under PYTHONUNBUFFERED: else a log rotation would tear them.
-        whole = {} if stream.kept else {"write_through": False}
-        _behave(current, line_buffering=True, errors="backslashreplace", **whole)
+        _behave(current, line_buffering=True, errors="backslashreplace", write_through=False)
 
 
 def _writes_to(current: Any, stream: Stream) -> bool:
