@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import lockfile
@@ -383,3 +384,16 @@ def test_a_holder_that_has_only_just_started_is_known_as_the_files_writer(daemon
         path,
         plain=True,
     ).check()
+
+
+def test_a_file_from_the_future_says_nothing_of_its_writer(daemons: Daemons) -> None:
+    """A clock that was set back, or stood still without power: the kernel's lock decides, the age does not."""
+    path = daemons.directory / "pid"
+    path.write_text(f"{os.getppid()}\n")
+    path.chmod(0o644)
+    tomorrow = time.time() + 86_400
+    os.utime(path, (tomorrow, tomorrow))
+    lock = PIDLockFile(path)
+    assert not lock.is_locked()
+    with lock:
+        assert lock.read_pid() == os.getpid()
