@@ -47,7 +47,7 @@ def with_worker(kind: str, before_ready: bool = False) -> str:
         if __name__ == "__main__":
             context = Context(working_directory=".", pidfile=daemonry.PIDLockFile("pid"), ready="manual")
             context.open()
-            signal.signal(signal.SIGUSR1, context.request_stop)
+            signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
             publish("daemon", os.getpid())
             START
             context.wait()
@@ -156,7 +156,7 @@ def test_a_worker_says_neither_ready_nor_progress(daemons: Daemons) -> None:
                 os._exit(0)
             os.waitpid(worker, 0)
             context.progress("of the daemon")
-            signal.signal(signal.SIGUSR1, context.request_stop)
+            signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
             publish("here", os.getpid())
             context.wait()
             context.ready()

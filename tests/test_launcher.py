@@ -22,7 +22,7 @@ def test_the_launcher_exits_0_when_the_daemon_is_ready_and_not_before(daemons: D
                 publish("here", os.getpid())
                 self.wait()
         context = Waiting(working_directory=".", pidfile=daemonry.PIDLockFile("pid"))
-        signal.signal(signal.SIGUSR1, context.request_stop)
+        signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
         with context:
             publish("ready", facts())
             while True:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HALF = """
     PRELUDE
     with Context(working_directory=".", pidfile=daemonry.PIDLockFile("pid"), ready="manual") as context:
-        signal.signal(signal.SIGUSR1, context.request_stop)
+        signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
         publish("half", {"pid": os.getpid(), "witness": os.getppid()})
         context.wait()
         context.ready()

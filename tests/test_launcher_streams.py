@@ -55,7 +55,7 @@ def test_progress_is_shown_while_the_start_goes_on(daemons: Daemons) -> None:
             def begin_work(self):
                 self.progress("in a step")
         with Telling(working_directory=".", ready="manual") as context:
-            signal.signal(signal.SIGUSR1, context.request_stop)
+            signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
             def tell(line):
                 for _ in range(50):
                     context.progress(line)
@@ -140,7 +140,7 @@ def test_a_pipeline_ends_when_the_launcher_does(daemons: Daemons, stream: str) -
     """Progress or not: neither daemon nor witness has the pipe."""
     text = program("""
         with Context(working_directory=".", ready="manual") as context:
-            signal.signal(signal.SIGUSR1, context.request_stop)
+            signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
             context.progress("loading")
             publish("pid", {"pid": os.getpid(), "witness": os.getppid()})
             context.wait()
@@ -180,7 +180,7 @@ def test_the_witness_holds_nothing_but_its_pipes(daemons: Daemons) -> None:
     text = program("""
         file = open("file", "w")
         with Context(working_directory=".", ready="manual", files_preserve=[file]) as context:
-            signal.signal(signal.SIGUSR1, context.request_stop)
+            signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
             publish("pid", {"pid": os.getpid(), "witness": os.getppid()})
             context.wait()
             context.ready()

@@ -102,7 +102,7 @@ def test_100_starts_of_100_survive_the_launcher_that_leads_the_terminals_session
 
 HALF = program("""
     with Context(working_directory=".", ready="manual") as context:
-        signal.signal(signal.SIGUSR1, context.request_stop)
+        signal.signal(signal.SIGUSR1, lambda *_: context.request_stop())
         publish("half", os.getpid())
         context.progress("loading \\x1b[31m40 %")
         context.wait()
