@@ -277,22 +277,29 @@ def test_handlers_of_the_programs_own_stay(daemons: Daemons) -> None:
     assert not (daemons.directory / f"own-{int(signal.SIGUSR2)}").exists()
 
 
-def test_a_wish_to_stop_between_the_map_and_the_body_is_not_lost(daemons: Daemons) -> None:
-    """SIGTERM in the last step, when the map has made it a wish: the start goes on, the first wait ends it."""
+def test_sigterm_between_the_map_and_the_body_ends_the_start_and_a_wish_without_a_signal_is_kept(
+    daemons: Daemons,
+) -> None:
+    """Later the map would only mark a wish; a wish made by a call of the program's own is there for the first wait."""
     daemons.launch(
         """
-        import os, signal
+        import os, signal, sys
         import daemonry
         from harness.probe import publish
 
         class Context(daemonry.DaemonContext):
             def notify_ready(self):
-                os.kill(os.getpid(), signal.SIGTERM)
+                self.request_stop() if sys.argv[1] == "call" else os.kill(os.getpid(), signal.SIGTERM)
                 super().notify_ready()
 
-        with Context(working_directory=".", signal_map={"TERM": "request_stop"}) as context:
-            publish("wished", context.wait(25))
+        for sys.argv[1:] in (["signal"], ["call"]):
+            try:
+                with Context(working_directory=".", signal_map={"TERM": "request_stop"}) as context:
+                    publish("wished", context.wait(25))
+            except daemonry.DaemonStartError as error:
+                publish("told", error.message)
         """
     ).check()
+    assert read_json(daemons.directory / "told") == "ended by SIGTERM"
     assert read_json(daemons.directory / "wished", timeout=5) is True
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
