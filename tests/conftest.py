@@ -15,8 +15,10 @@ from harness.daemons import Daemons, coverage_directory
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-# How long one example takes says something of the machine and nothing of the code.
-hypothesis.settings.register_profile("daemonry", deadline=None, database=None)
+# How long examples take, to run or to draw, says something of the machine and nothing of the code.
+hypothesis.settings.register_profile(
+    "daemonry", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("daemonry")
 
 _passed = pytest.StashKey[bool]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -172,8 +173,11 @@ def test_waiting_ends_with_an_exit_that_comes_meanwhile(sleeper: subprocess.Pope
 
 
 def watches(pid: int) -> bool:
-    names = [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
-    return any("pidfd" in os.readlink(name) for name in names if os.path.islink(name))
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            if "pidfd" in os.readlink(f"/proc/{pid}/fd/{name}"):
+                return True
+    return False
 
 
 PORTABLE = """

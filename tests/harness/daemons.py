@@ -331,7 +331,7 @@ class Daemons:
         plain: bool,
     ) -> tuple[list[str], dict[str, str]]:
         path = self._written(program) if isinstance(program, str) else program.absolute()
-        environment = dict(os.environ)
+        environment = {**os.environ, "PYTHON_COLORS": "0"}  # Python colours tracebacks on terminals as of 3.13
         if plain:
             environment = {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
         else:
