@@ -32,6 +32,7 @@ STOREYS = (
     {"options", "plan", "failures"},
     {"lifecycle"},
     {"context"},
+    {"doctor"},
     {"__init__"},
 )
 STOREY_OF = {name: number for number, names in enumerate(STOREYS) for name in names}
