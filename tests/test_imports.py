@@ -33,8 +33,12 @@ def loaded_by(daemons: Daemons, statement: str) -> set[str]:
     return set(launched.stdout.split())
 
 
-def test_importing_the_library_loads_nothing_heavy(daemons: Daemons) -> None:
-    loaded = loaded_by(daemons, "import daemonry")
+def test_importing_the_library_loads_nothing_else(daemons: Daemons) -> None:
+    assert loaded_by(daemons, "import daemonry") <= {"daemonry", "__future__"}
+
+
+def test_the_context_loads_nothing_heavy(daemons: Daemons) -> None:
+    loaded = loaded_by(daemons, "from daemonry import DaemonContext")
     assert "daemonry.context" in loaded
     assert loaded.isdisjoint(HEAVY)
     assert "daemonry.pidfile" not in loaded

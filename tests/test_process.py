@@ -248,6 +248,7 @@ def test_ps_tells_the_same_as_proc_in_any_time_zone(
         one, two = process._from_proc(pid).fields(), process._from_ps(pid).fields()
         started = one.pop("started"), two.pop("started")
         assert abs(started[0] - started[1]) <= 2, started
+        assert one.pop("born") > 0 and two.pop("born") == started[1]
         assert one == two, (one, two)
         assert process._from_ps(4194305) is None
         """,

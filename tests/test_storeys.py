@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 STOREYS = (
     {"errors", "record", "forks", "libc", "hold", "log_file"},
     {"process", "kernel_lock", "report"},
-    {"pidfile_errors"},
-    {"witness", "pidfile_on_disk"},
+    {"pidfile_errors", "seal"},
+    {"witness", "pidfile_reading"},
+    {"pidfile_on_disk"},
     {
         "detach",
         "descriptors",
@@ -29,10 +30,11 @@ STOREYS = (
         "pidfile",
         "service_manager",
     },
+    {"schedule"},
     {"options", "plan", "failures"},
     {"lifecycle"},
     {"context"},
-    {"doctor"},
+    {"control", "doctor"},
     {"__init__"},
 )
 STOREY_OF = {name: number for number, names in enumerate(STOREYS) for name in names}

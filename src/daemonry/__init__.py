@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .context import DaemonContext
-from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
-from .signals import default_signal_map
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .context import DaemonContext
+    from .control import find
+    from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
     from .pidfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
+    from .signals import default_signal_map
 
 __all__ = [
     "DaemonAlreadyRunning",
@@ -21,18 +21,31 @@ __all__ = [
     "Terminated",
     "TimeoutPIDLockFile",
     "default_signal_map",
+    "find",
 ]
 
-_OF_PIDFILE = ("DaemonAlreadyRunning", "DaemonLockTimeout", "PIDLockFile", "TimeoutPIDLockFile")
+_PLACES = {
+    "DaemonAlreadyRunning": "pidfile",
+    "DaemonContext": "context",
+    "DaemonError": "errors",
+    "DaemonLockTimeout": "pidfile",
+    "DaemonStartError": "errors",
+    "InvalidOption": "errors",
+    "PIDLockFile": "pidfile",
+    "Terminated": "errors",
+    "TimeoutPIDLockFile": "pidfile",
+    "default_signal_map": "signals",
+    "find": "control",
+}
 
 
-# Imported when asked for: the package lockfile brings socket and threading along, which a program without a pidfile
-# has no use for.
+# Imported when asked for: a context without a pidfile has no use for the package lockfile, which brings socket and
+# threading along, and who only asks after a daemon has none for the context.
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in _OF_PIDFILE:
-        return getattr(importlib.import_module(".pidfile", __name__), name)
-    if name == "pidfile":
-        return importlib.import_module(".pidfile", __name__)
+    if name in _PLACES:
+        return getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+    if name in ("pidfile", "control"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,6 +62,35 @@ def _unpickled_option(errno: int | None, message: str) -> InvalidOption:
     return InvalidOption(option, rest, errno)
 
 
+class ControlError(DaemonError, OSError):
+    """A daemon can't be asked after, or not be acted on.
+
+    :ivar errno: ``int``, the system's error number, or ``None``.
+    :ivar pidfile: ``str``, the pidfile by which it was to be found.
+    :ivar pid: ``int``, the process in question, or ``None``.
+    """
+
+    def __init__(self, errno: int | None, message: str, pidfile: str, pid: int | None = None) -> None:
+        super().__init__(errno, message)
+        self.message = message
+        self.pidfile = pidfile
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.errno, self.message, self.pidfile, self.pid)
+
+
+class NotRunning(ControlError, ProcessLookupError):
+    """The daemon has ended, or given up its pidfile."""
+
+
+class StillRunning(ControlError, TimeoutError):
+    """The daemon has not ended, though the schedule for stopping it is at its end."""
+
+
 class DaemonTraceback(Exception):
     """The cause of a :class:`DaemonStartError`: the traceback as it was in the daemon, which is another process."""
 

@@ -28,6 +28,23 @@ def try_lock(fd: int) -> bool:
     return _flock(fd, fcntl.LOCK_EX, _FLOCK_RETRIES) if answer is None else answer != _HELD
 
 
+def try_lock_for_process(fd: int) -> bool:
+    """Take the lock for this very process, through an exec and without the children that it forks.
+
+    Only for a program that becomes another one: this older lock goes as soon as the process closes any descriptor of
+    the file.
+
+    :raises OSError: when the file system has no locks (ENOLCK, EOPNOTSUPP).
+    """
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _BUSY:
+            raise
+        return False
+    return True
+
+
 def is_locked(fd: int) -> bool:
     """Whether another opening of the file has the lock."""
     answer = _open_file_description("F_OFD_GETLK", fd, fcntl.F_WRLCK)
@@ -41,7 +58,8 @@ def is_locked(fd: int) -> bool:
 
 
 def unlock(fd: int) -> None:
-    """Let the lock go for every process that shares this opening of the file."""
+    """Let the lock go, of either kind, for every process that shares this opening of the file."""
+    fcntl.lockf(fd, fcntl.LOCK_UN)
     if _open_file_description("F_OFD_SETLK", fd, fcntl.F_UNLCK) is None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 

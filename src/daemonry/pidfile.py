@@ -19,7 +19,8 @@ from .pidfile_errors import (
     PIDFileLockTimeout,
     describe,
 )
-from .pidfile_on_disk import Held, Holder, clear, directory_of, opened, pid_in, publish, withdraw, writer
+from .pidfile_on_disk import Held, Holder, clear, directory_of, publish, withdraw
+from .pidfile_reading import opened, pid_in, writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class PIDLockFile(LockBase):
     :param path: the pidfile, made absolute at once.
     :param threaded: there for the interface of ``lockfile``; the lock belongs to the process.
     :param timeout: the default of :meth:`acquire`, in seconds.
-    :param inherit: whether a program that this process becomes by exec keeps the lock.
+    :param inherit: whether a program that this process becomes by exec keeps the lock, and the programs that it starts
+        don't. Such a lock is lost when the process closes any descriptor of the file; what counts then is the seal that
+        :func:`daemonry.control.find` and the next starter look at.
     """
 
     def __init__(
@@ -143,6 +146,9 @@ class PIDLockFile(LockBase):
 
     def read_pid(self) -> int | None:
         """Answer the pid that the file tells, ``None`` when it tells none. It is information only: see the class."""
+        held = self._mine()
+        if held is not None and self.i_am_locking():
+            return pid_in(held.fd)  # not opened anew: closing that again would lose the lock of ``inherit``
         try:
             with opened(self.path, os.O_RDONLY) as fd:
                 return None if fd is None else pid_in(fd)
@@ -180,10 +186,13 @@ class PIDLockFile(LockBase):
             holder = clear(self.path, directory)
             if holder is not None:
                 return holder
-            fd = publish(self.path, directory)
+            fd = publish(self.path, directory, self._lock)
             if fd is not None:
                 self._hold(fd)
                 return None
+
+    def _lock(self, fd: int) -> bool:
+        return kernel_lock.try_lock_for_process(fd) if self.inherit else kernel_lock.try_lock(fd)
 
     def _clear(self) -> Holder | None:
         with signals_held_off(), directory_of(self.path) as directory:

@@ -19,6 +19,7 @@ class PIDFileError(DaemonError, LockFailed, OSError):
     """The pidfile can't be used, for another reason than that somebody holds it.
 
     :ivar path: ``str``, the pidfile.
+    :ivar reason: ``str``, why.
     :ivar errno: ``int``, the system's error number, or ``None``.
     """
 
@@ -27,6 +28,7 @@ class PIDFileError(DaemonError, LockFailed, OSError):
     def __init__(self, path: str, reason: str, errno: int | None = None) -> None:
         super().__init__(errno, f"cannot lock {path}: {reason}")
         self.path = path
+        self.reason = reason
 
     def __str__(self) -> str:
         return str(self.strerror)

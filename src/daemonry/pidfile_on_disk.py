@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-import time
 from contextlib import contextmanager
 
-from . import kernel_lock, process
+from . import kernel_lock, process, seal
 from .pidfile_errors import PIDFileError, refuse
+from .pidfile_reading import can_have_written, fault_of, opened, pid_in, writer
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _MODE = 0o644
-_MOST_DIGITS = 10
-_LONGEST_LINE = 64
-# Seconds that two readings of the clock may differ for other reasons than that somebody has set it.
-_CLOCK_SLACK = 1.0
-_EXISTING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Held(Record):
@@ -77,31 +71,6 @@ def directory_of(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-@contextmanager
-def opened(path: str, mode: int, directory: int | None = None) -> Iterator[int | None]:
-    """Open the file that is there, never making one and never following a link; ``None`` when there is none."""
-    name = path if directory is None else os.path.basename(path)
-    try:
-        fd = os.open(name, mode | _EXISTING, dir_fd=directory)
-    except FileNotFoundError:
-        yield None
-        return
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            refuse(path, error, "it is a symbolic link, which can lead anywhere; remove it")
-        if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
-            refuse(path, error, "it is not a regular file; remove it, or choose another path")
-        if error.errno == errno.EACCES:
-            refuse(path, error, f"{error.strerror}; this user may not open the file that is there")
-        refuse(path, error)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise PIDFileError(path, "it is not a regular file; remove it, or choose another path", errno.EINVAL)
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def clear(path: str, directory: int) -> Holder | None:
     """Take away a file that nobody holds; answer who holds it when somebody does."""
     try:
@@ -141,7 +110,7 @@ def _clear_opened(path: str, directory: int, fd: int) -> Holder | None:
 
 def _holder_of(fd: int) -> Holder:
     pid = pid_in(fd)
-    return Holder(pid=pid, seen=pid is not None and _can_have_written(pid, fd))
+    return Holder(pid=pid, seen=pid is not None and can_have_written(pid, fd))
 
 
 def _lock(path: str, fd: int) -> bool:
@@ -154,54 +123,12 @@ def _lock(path: str, fd: int) -> bool:
 def _judge(path: str, directory: int, fd: int) -> None:
     """Refuse a left-over file that a stranger may have put there."""
     _remove_drafts(path, directory, fd)
-    found = os.fstat(fd)
-    fault = None
-    if found.st_uid not in (0, os.geteuid()):
-        fault = f"it belongs to user {found.st_uid}"
-    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        fault = f"others may write to it (mode {stat.S_IMODE(found.st_mode):#o})"
-    elif found.st_nlink > 1:
-        fault = f"it has {found.st_nlink} names (hard links)"
+    fault = fault_of(fd)
     if fault:
         raise PIDFileError(path, f"{fault}, so it may not be a daemon's own; look at it and remove it", errno.EPERM)
 
 
-def writer(fd: int) -> int | None:
-    """Answer the living process that wrote the file, though it has no lock on it any more; ``None`` when it is gone.
-
-    A program that closes every descriptor that it doesn't know loses its lock.
-    """
-    pid = pid_in(fd)
-    # Our own number: this very program, started anew by exec, or a predecessor's number that we were given.
-    if pid is None or pid == os.getpid():
-        return None
-    return pid if _can_have_written(pid, fd) else None
-
-
-def _can_have_written(pid: int, fd: int) -> bool:
-    """Whether the process with the file's number lives and is older than the file: then it can only be its writer.
-
-    If it is younger, the number was given out again.
-    """
-    found = process.look(pid)
-    # A file of the future was written by another clock, and its age says nothing.
-    written = os.fstat(fd).st_mtime
-    return found is not None and found.alive and found.started <= written <= time.time() + _CLOCK_SLACK
-
-
-def pid_in(fd: int) -> int | None:
-    """Answer the number on the first line, tolerant as the FHS (3.15) asks: white space, zeros in front, more lines."""
-    line = os.pread(fd, _LONGEST_LINE + 1, 0).partition(b"\n")[0]
-    if len(line) > _LONGEST_LINE:  # and may go on: a number that is cut off would be another process's
-        return None
-    digits = line.strip(b" \t\r\v\f").lstrip(b"0")
-    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
-        return None
-    number = int(digits)
-    return number if number < 2**31 else None
-
-
-def publish(path: str, directory: int) -> int | None:
+def publish(path: str, directory: int, lock: Callable[[int], object]) -> int | None:
     """Make the file, written and locked before it has its name; answer its descriptor, ``None`` when there is one."""
     name = os.path.basename(path)
     try:
@@ -209,9 +136,10 @@ def publish(path: str, directory: int) -> int | None:
         try:
             os.fchmod(fd, _MODE)
             os.write(fd, b"%d\n" % os.getpid())
-            # The kernel's own time stamp is that of the last tick, which may lie before the start of this process.
-            os.utime(fd, ns=(now := time.time_ns(), now))
-            kernel_lock.try_lock(fd)
+            own = process.look(os.getpid())
+            if own is not None:  # else there is no /proc here, and nobody asks for the seal either
+                seal.put_on(fd, own)
+            lock(fd)
             source = f"/proc/self/fd/{fd}" if draft is None else draft
             os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
         except BaseException:

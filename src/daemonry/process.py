@@ -19,7 +19,11 @@ _LONGEST_POLL = 2**31 - 1
 
 
 class Process(Record):
-    """What the system says of one process at one moment."""
+    """What the system says of one process at one moment.
+
+    ``born`` tells it from every other process that has its number before or after, whatever is done to the clock: ticks
+    since the system's start where there is a /proc, else seconds.
+    """
 
     pid: int
     name: str
@@ -28,6 +32,7 @@ class Process(Record):
     group: int
     session: int
     started: float
+    born: int
 
     @property
     def alive(self) -> bool:
@@ -64,6 +69,7 @@ def _from_proc(pid: int) -> Process | None:
         group=int(group),
         session=int(session),
         started=_boot_time() + ticks / os.sysconf("SC_CLK_TCK"),
+        born=ticks,
     )
 
 
@@ -89,6 +95,7 @@ def _from_ps(pid: int) -> Process | None:
     words = answer.stdout.split(None, 8)
     if len(words) < 9:
         return None
+    started = calendar.timegm(time.strptime(" ".join(words[3:8]), "%a %b %d %H:%M:%S %Y"))
     return Process(
         pid=pid,
         name=os.path.basename(words[8].strip()),
@@ -96,7 +103,8 @@ def _from_ps(pid: int) -> Process | None:
         parent=int(words[1]),
         group=int(words[2]),
         session=session,
-        started=calendar.timegm(time.strptime(" ".join(words[3:8]), "%a %b %d %H:%M:%S %Y")),
+        started=started,
+        born=started,
     )
 
 
@@ -148,18 +156,22 @@ def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
     return False
 
 
-def wait_for_exit(pid: int, timeout: float) -> bool:
+def wait_for_exit(pid: int, timeout: float, born: int | None = None) -> bool:
     """Wait until the process ``pid`` has ended, for ``timeout`` seconds at most; answer whether it has.
 
     Wakes at the exit where the kernel has pidfds. A handler of a signal that raises ends the wait.
+
+    :param born: which of all processes that have or had this number is meant; ``None`` for the one that has it now.
     """
     try:
         handle = _open_pidfd(pid)
     except ProcessLookupError:
         return True
     if handle is None:
-        return _watch_for_exit(pid, timeout)
+        return _watch_for_exit(pid, timeout, born)
     with handle:
+        if born is not None and not _is(pid, born):
+            return True
         poll = select.poll()
         poll.register(handle.fd, select.POLLIN)
         return bool(poll.poll(min(max(0.0, timeout) * 1000, _LONGEST_POLL)))
@@ -189,11 +201,15 @@ def _open_pidfd(pid: int) -> _Pidfd | None:
         return None
 
 
-def _watch_for_exit(pid: int, timeout: float) -> bool:
+def _is(pid: int, born: int | None) -> bool:
+    found = look(pid)
+    return found is not None and found.alive and born in (None, found.born)
+
+
+def _watch_for_exit(pid: int, timeout: float, born: int | None) -> bool:
     deadline = time.monotonic() + timeout
     while True:
-        process = look(pid)
-        if process is None or not process.alive:
+        if not _is(pid, born):
             return True
         left = deadline - time.monotonic()
         if left <= 0:

@@ -1,0 +1,186 @@
+"""Control of daemons: is it running? Stop it, reload it, wait for it, by its pidfile and never by a number alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+
+from . import kernel_lock, process, seal
+from .errors import ControlError, NotRunning, StillRunning
+from .pidfile_reading import can_have_written, fault_of, opened, pid_in
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+    from typing import Any, Union
+
+    from .schedule import Item, Schedule
+
+    AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
+
+__all__ = ["ControlError", "Daemon", "NotRunning", "StillRunning", "find", "remove_left_over"]
+
+DEFAULT_SCHEDULE = "TERM/30/KILL/5"
+# Seconds for which a file that says two things is asked again: a starter takes a dead daemon's file away, or publishes
+# its own by a second name.
+_CHANGING = 0.5
+_PAUSE = 0.005
+_FOR_EVER = 1e9
+
+
+def find(pidfile: AnyPath | Any) -> Daemon | None:
+    """Answer the running daemon whose pidfile this is, or ``None`` when none runs.
+
+    It is the one whose seal the file bears; the kernel's lock alone would not say whose it is, and the number alone is
+    anybody's. Asking takes nothing: it never makes a daemon that starts fail.
+
+    :param pidfile: a path, or a lock that has a ``path``.
+    :raises ControlError: when the file does not tell: a stranger may have written it (a link, another owner, others may
+        write to it), it is no regular file, it can't be read, or it is locked by a process that it doesn't name.
+
+    Source: the FHS, 3.15 (/run); systemd.service(5), PIDFile=; start-stop-daemon(8), ``--pidfile``.
+    """
+    path = os.path.abspath(os.fsdecode(getattr(pidfile, "path", pidfile)))
+    deadline = time.monotonic() + _CHANGING
+    while True:
+        try:
+            found, doubt = _look(path)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror
+            raise ControlError(error.errno, f"cannot tell by {path}: {reason}", path) from error
+        if doubt is None:
+            return found
+        if time.monotonic() > deadline:
+            raise ControlError(errno.EPERM, f"cannot tell by {path}: {doubt}", path)
+        time.sleep(_PAUSE)
+
+
+def _look(path: str) -> tuple[Daemon | None, str | None]:
+    """Answer the daemon, if one runs, and what makes the answer doubtful at this moment."""
+    with opened(path, os.O_RDONLY) as fd:
+        if fd is None:
+            return None, None
+        fault = fault_of(fd)
+        if fault:
+            return None, f"{fault}, so it may not be a daemon's own; look at it and remove it"
+        pid = pid_in(fd)
+        locked = kernel_lock.is_locked(fd)
+        named = process.look(pid) if pid is not None else None
+        if named is not None and named.alive and _is_owner(named, fd, locked):
+            return Daemon(pidfile=path, process=named), None
+        if not locked:
+            return None, None
+        return None, f"it is locked, but not by {named or pid or 'a process that it names'}; see lslocks(8), lsof(8)"
+
+
+def _is_owner(named: process.Process, fd: int, locked: bool) -> bool:
+    # By the seal also when the lock is free: a program that closes all descriptors when it starts loses it.
+    return seal.fits(fd, named) or (locked and seal.is_lost(fd) and can_have_written(named.pid, fd))
+
+
+class Daemon(Record):
+    """A running daemon, as :func:`find` found it.
+
+    :ivar pidfile: ``str``, the pidfile that it was found by.
+    :ivar process: :class:`~daemonry.process.Process`, what the system said of it then: ``pid``, ``name``, ``state``,
+        ``parent``, ``group``, ``session``, ``started``.
+    """
+
+    pidfile: str
+    process: process.Process
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.process.pid
+
+    @property
+    def started(self) -> float:
+        """When it was started, in seconds since the epoch."""
+        return self.process.started
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still runs, be it without its pidfile."""
+        return self._is_running()
+
+    def _is_running(self) -> bool:
+        now = process.look(self.pid)
+        return now is not None and now.alive and now.born == self.process.born
+
+    def signal(self, signum: int) -> None:
+        """Send it a signal, if the pidfile still is its own; the signal can't reach another process.
+
+        :raises NotRunning: when it has ended, or another one has its pidfile by now.
+        :raises ControlError: when this user may not.
+        """
+        if not self._send(signum, self._is_still_found):
+            raise NotRunning(errno.ESRCH, f"{self.process} has ended", self.pidfile, self.pid)
+
+    def reload(self) -> None:
+        """Send it SIGHUP, on which a daemon reads its configuration again, and reopens its logs; see daemon(7)."""
+        self.signal(signal.SIGHUP)
+
+    def stop(
+        self, schedule: str | float | Schedule = DEFAULT_SCHEDULE, told: Callable[[Item], object] | None = None
+    ) -> None:
+        """End it, and return as soon as it has ended; at once when it has ended before.
+
+        :param schedule: the signals to send, and the seconds to wait after each, as start-stop-daemon(8) writes them; a
+            number of seconds means ``TERM``, that time, ``KILL``, that time.
+        :param told: called with each item of the schedule as it is begun.
+        :raises ValueError: for a schedule that says nothing.
+        :raises StillRunning: when it runs at the schedule's end.
+        :raises ControlError: when this user may not.
+        """
+        from .schedule import Send, parse
+
+        still_meant = self._is_still_found
+        for item in parse(schedule).items():
+            if told is not None:
+                told(item)
+            if isinstance(item, Send):
+                if not self._send(item.signum, still_meant) and not self.is_running:
+                    return
+                # It may have given its pidfile back by now, and hang in what it does after that.
+                still_meant = self._is_running
+            elif self.wait(item.seconds):
+                return
+        raise StillRunning(
+            errno.ETIMEDOUT, f"{self.process} still runs after {parse(schedule)}", self.pidfile, self.pid
+        )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended; answer whether it has. Wakes at its exit.
+
+        :param timeout: seconds to wait; ``None`` for ever.
+        """
+        return process.wait_for_exit(self.pid, _FOR_EVER if timeout is None else timeout, self.process.born)
+
+    def _send(self, signum: int, still_meant: Callable[[], bool]) -> bool:
+        try:
+            return process.send_signal(self.pid, signum, still_meant)
+        except PermissionError as error:
+            name = signal.Signals(signum).name
+            message = f"cannot send {name} to {self.process}: it is another user's; ask as that user, or as root"
+            raise ControlError(error.errno, message, self.pidfile, self.pid) from error
+
+    def _is_still_found(self) -> bool:
+        found = find(self.pidfile)
+        return found is not None and (found.pid, found.process.born) == (self.pid, self.process.born)
+
+
+def remove_left_over(pidfile: AnyPath) -> bool:
+    """Take away the pidfile of a daemon that has ended; answer whether there is none any more.
+
+    :raises lockfile.LockFailed: when the file can't be used.
+    """
+    from . import pidfile_on_disk
+
+    path = os.path.abspath(os.fsdecode(pidfile))
+    with pidfile_on_disk.directory_of(path) as directory:
+        return pidfile_on_disk.clear(path, directory) is None

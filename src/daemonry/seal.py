@@ -1,0 +1,52 @@
+"""The seal of a pidfile: the part of its time stamp below the second says which process wrote it.
+
+The lock alone can't tell who holds it, and the number in the file can be another's by now. Not a second line, which
+``kill $(cat web.pid)`` would take for a process; not a second file, which can be left behind; not an extended
+attribute, which the file systems of many /run don't have.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .process import Process
+
+_SECOND = 10**9
+# Nanoseconds. Some file systems keep no finer time.
+_UNIT = 100
+
+
+def put_on(fd: int, process: Process) -> None:
+    """Seal the file as written by this process now, or less than a second ago."""
+    now = time.time_ns()
+    sealed = now - now % _SECOND + _mark(fd, process)
+    # Never later than now: a process that is given this one's number next must be younger than the file.
+    os.utime(fd, ns=(now, sealed if sealed <= now else sealed - _SECOND))
+
+
+def fits(fd: int, process: Process) -> bool:
+    """Whether the file bears the seal of this process: no copy of the file does, nor what was written to since."""
+    return os.fstat(fd).st_mtime_ns % _SECOND == _mark(fd, process)
+
+
+def is_lost(fd: int) -> bool:
+    """Whether the file system keeps whole seconds only, so that no seal can be on its files."""
+    return os.fstat(fd).st_mtime_ns % _SECOND == 0
+
+
+def _mark(fd: int, process: Process) -> int:
+    text = b"%d %d %d %s" % (process.pid, process.born, os.fstat(fd).st_ino, _boot())
+    return (1 + zlib.crc32(text) % (_SECOND // _UNIT - 1)) * _UNIT
+
+
+def _boot() -> bytes:
+    # Of a directory that outlives the system's start, where numbers and ticks begin anew; see random(4).
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
