@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemonry import doctor, kernel_lock
+from daemonry.doctor import reading
 from harness.waiting import wait_for
 from pidfile_programs import said, unshared
 
@@ -518,7 +519,7 @@ def test_a_field_that_the_kernel_does_not_tell_is_no_error(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_for(lambda: is_program(sleeper.pid, "sleep"), what="it is the program")
-    monkeypatch.setattr(doctor, "_fields", lambda _text: {"SigIgn": "?"})
+    monkeypatch.setattr(reading, "fields", lambda _text: {"SigIgn": "?"})
     untold = facts(doctor.examine(sleeper.pid), None)
     assert untold["umask"] == untold["ignored signals"] == "can't be told"
     assert untold["no new privileges"] == "can't be told"
@@ -530,6 +531,6 @@ def test_importing_the_doctor_loads_nothing_heavy(daemons: Daemons) -> None:
         "import sys; before = set(sys.modules); import daemonry.doctor; print(*set(sys.modules) - before)",
         plain=True,
         python=("-S",),
-        env={"PYTHONPATH": os.path.dirname(os.path.dirname(doctor.__file__))},
+        env={"PYTHONPATH": os.path.dirname(os.path.dirname(kernel_lock.__file__))},
     ).check()
     assert set(heavy).isdisjoint(launched.stdout.split())

@@ -1,9 +1,13 @@
-"""The storeys of the house: a file imports only from below its own, so that data flows one way."""
+"""The storeys of the house: a file imports only from below its own, so that data flows one way.
+
+A package has one storey for all of its files, which import one another without a circle.
+"""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +40,8 @@ STOREYS = (
     {"context"},
     {"control", "doctor"},
     {"__init__"},
+    {"cli"},
+    {"__main__"},
 )
 STOREY_OF = {name: number for number, names in enumerate(STOREYS) for name in names}
 
@@ -47,23 +53,52 @@ def package() -> Path:
     return Path(spec.origin).parent
 
 
-FILES = {path.stem: path for path in package().glob("*.py")}
+def name_of(path: Path) -> str:
+    """Answer a file's name below the library, a package's ``__init__`` being the package."""
+    parts = path.relative_to(package()).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[1:] and parts[-1] == "__init__" else parts)
 
 
-def imports_of(source: str) -> Iterator[str]:
-    """Yield the files of the package that a file imports at run time, wherever in it that is written."""
+FILES = {name_of(path): path for path in package().rglob("*.py")}
+PACKAGES = sorted({path.parent.name for path in FILES.values()} - {package().name})
+
+
+def part_of(name: str) -> str:
+    """Answer what has a storey: the file itself, or the package that it is in."""
+    return name.partition(".")[0]
+
+
+def imports_of(source: str, folder: str = "") -> Iterator[str]:
+    """Yield the files of the library that a file imports at run time, wherever in it that is written.
+
+    :param folder: the package below the library that the file is in.
+    """
+    here = ["daemonry", *filter(None, [folder])]
     for node in run_time_nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = ".".join(filter(None, ("daemonry" if node.level else None, node.module)))
-            names = [f"{module}.{alias.name}" if module == "daemonry" else module for alias in node.names]
+            above = here[: len(here) - node.level + 1] if node.level else []
+            names = [".".join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names]
         else:
             continue
         for name in names:
-            top, _, rest = name.partition(".")
+            top, *rest = name.split(".")
             if top == "daemonry":
-                yield rest.split(".")[0] if rest.split(".")[0] in STOREY_OF else "__init__"
+                yield file_of(rest)
+
+
+def file_of(parts: list[str]) -> str:
+    """Answer the file that has what is imported: the name may be a file's, or one that a file defines."""
+    while parts and ".".join(parts) not in FILES:
+        parts = parts[:-1]
+    return ".".join(parts) or "__init__"
+
+
+def imports_by(name: str) -> set[str]:
+    path = FILES[name]
+    folder = path.parent.name if path.parent != package() else ""
+    return set(imports_of(path.read_text(encoding="utf-8"), folder))
 
 
 def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -77,15 +112,24 @@ def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def test_every_file_has_one_storey() -> None:
-    assert set(FILES) == set(STOREY_OF)
+    # Of the command line there may be nothing yet.
+    assert {*map(part_of, FILES), "cli", "__main__"} == set(STOREY_OF)
     assert sum(map(len, STOREYS)) == len(STOREY_OF)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_file_imports_only_storeys_below_its_own(name: str) -> None:
-    imported = set(imports_of(FILES[name].read_text(encoding="utf-8")))
-    wrong = {other for other in imported if STOREY_OF[other] >= STOREY_OF[name]}
+    others = {other for other in imports_by(name) if other == name or part_of(other) != part_of(name)}
+    wrong = {other for other in others if STOREY_OF[part_of(other)] >= STOREY_OF[part_of(name)]}
     assert not wrong, f"{name} imports {sorted(wrong)}, which are not below it"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_files_of_a_package_import_one_another_without_a_circle(name: str) -> None:
+    files = [each for each in FILES if part_of(each) == name]
+    assert files
+    own = {each: {other for other in imports_by(each) if part_of(other) == name} for each in files}
+    TopologicalSorter(own).prepare()  # it raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize(
@@ -100,7 +144,28 @@ def test_a_file_imports_only_storeys_below_its_own(name: str) -> None:
         ("def f():\n    from .context import x", ["context"]),
         ("if TYPE_CHECKING:\n    from .context import x\nelse:\n    from .errors import y", ["errors"]),
         ("import os, daemonry_plugins", []),
+        ("from . import doctor", ["doctor"]),
+        ("from .doctor import examine", ["doctor"]),
+        ("from .doctor import place", ["doctor.place"]),
+        ("import daemonry.doctor.place", ["doctor.place"]),
     ],
 )
 def test_every_way_to_import_is_seen(source: str, found: list[str]) -> None:
     assert list(imports_of(source)) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from .finding import Finding", ["doctor.finding"]),
+        ("from . import place, rights", ["doctor.place", "doctor.rights"]),
+        ("from . import examine", ["doctor"]),
+        ("from .. import errors, plan", ["errors", "plan"]),
+        ("from ..plan import Plan", ["plan"]),
+        ("from .. import DaemonContext", ["__init__"]),
+        ("from ..doctor.place import umask", ["doctor.place"]),
+        ("from daemonry.plan import Plan", ["plan"]),
+    ],
+)
+def test_every_way_to_import_is_seen_in_a_package(source: str, found: list[str]) -> None:
+    assert list(imports_of(source, "doctor")) == found

@@ -1,0 +1,77 @@
+"""The pidfile of the process: the one that is given, or one among the files that it has open."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from .. import kernel_lock
+from ..pidfile_reading import opened, pid_in
+from ..record import Record
+from .open_file import DELETED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from .open_file import Descriptor
+
+
+class Pidfile(Record):
+    """A pidfile: ``number`` is the process on its first line, ``path`` as far as it is known."""
+
+    path: str
+    found: os.stat_result
+    number: int | None
+    locked: bool
+
+
+class NoPidfile(Exception):
+    """What is wrong with what is at the pidfile's path."""
+
+
+def at(path: str) -> Pidfile | None:
+    """:raises NoPidfile: when what is there is none."""
+    try:
+        with opened(path, os.O_RDONLY) as fd:
+            return None if fd is None else _behind(fd, path)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise PermissionError(error.errno, str(error)) from error
+        raise NoPidfile(str(error).rpartition(f"{path}: ")[2]) from error
+
+
+def among(
+    descriptors: tuple[Descriptor, ...],
+    numbers: list[int],
+    reopened: Callable[[Descriptor], AbstractContextManager[int]],
+) -> Pidfile | None:
+    """Look for one that has any of the process's numbers, else for one that it has locked."""
+    candidates = []
+    for each in descriptors:
+        # No larger than postmaster.pid gets. To open a file is not without effects, see fcntl(2), "Leases".
+        if stat.S_ISREG(each.found.st_mode) and 0 < each.found.st_size <= 4096:
+            with suppress(OSError), reopened(each) as fd:
+                candidates.append((_behind(fd, _path_of(each)), each.is_locked))
+    own = [found for found, _ in candidates if found.number in numbers]
+    locked = [found for found, is_locked in candidates if is_locked and found.path.endswith(".pid")]
+    return next(iter((*own, *locked)), None)
+
+
+def _behind(fd: int, path: str) -> Pidfile:
+    return Pidfile(path=path, found=os.fstat(fd), number=pid_in(fd), locked=kernel_lock.is_locked(fd))
+
+
+def _path_of(descriptor: Descriptor) -> str:
+    """Answer the file's name, also when it got that after it was opened, as a file of O_TMPFILE does."""
+    if not descriptor.target.endswith(DELETED) or descriptor.has_lost_its_name:
+        return descriptor.target
+    directory = os.path.dirname(descriptor.target)
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.inode() == descriptor.found.st_ino and os.path.samestat(entry.stat(), descriptor.found):
+                return entry.path
+    return descriptor.target
