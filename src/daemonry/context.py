@@ -9,7 +9,7 @@ from contextlib import suppress
 from . import descriptors, failures, filesystem, logs, privileges, signals, streams
 from .detach import Tie, detach
 from .errors import Terminated
-from .lifecycle import Lifecycle, show_progress
+from .lifecycle import Lifecycle
 from .plan import require_forkable
 
 TYPE_CHECKING = False
@@ -66,7 +66,7 @@ class DaemonContext(Lifecycle):
         """Fork, lead a session, fork again; go on in the daemon only. daemon(7), steps 5 to 8, 14 and 15."""
         if not self._values.detaching.detach:
             return
-        result = detach(self._values.detaching.start_timeout, show_progress, descriptors.close_all_except)
+        result = detach(self._values.detaching.start_timeout, self.show_progress, descriptors.close_all_except)
         if not isinstance(result, Tie):
             raise failures.error_of(result)
         self._tie = result

@@ -7,6 +7,7 @@ is ready the witness leaves, init becomes the daemon's parent, and the launcher 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -68,6 +69,14 @@ class Tie:
         deadline = time.monotonic() + GRACE
         while os.getppid() == self._witness and time.monotonic() < deadline:
             time.sleep(0.001)
+
+    def spare(self) -> list[int]:
+        """Answer copies of the descriptors, for a child that will speak for the daemon; see :meth:`resumed`."""
+        return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in self.descriptors]
+
+    def resumed(self, spare: list[int]) -> Tie:
+        """Answer the tie in a child, which has given up its own as every child does."""
+        return Tie(report.Reporter(spare[0]), spare[1], self._witness)
 
     def failed(self, failure: report.Failed) -> bool:
         """Tell the launcher what stopped the daemon; answer whether somebody was there to be told."""

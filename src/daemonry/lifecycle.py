@@ -296,12 +296,11 @@ class Lifecycle(Options):
             assert self._tie is not None
             self._tie.reporter.progress(text)
         elif self._tie is None and not self._ready_said:
-            show_progress(text)
+            self.show_progress(text)
         self._values.manager.tell(STATUS=text)
 
-
-def show_progress(text: str) -> None:
-    """Show a text on stderr, where the user is who started the program."""
-    with suppress(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the start goes on
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+    def show_progress(self, text: str) -> None:
+        """Show a text of :meth:`progress`; called in the launcher. On stderr, where the user is who started it."""
+        with suppress(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the start goes on
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()

@@ -87,6 +87,8 @@ def who_started(facts: Facts) -> Starter:
     service = environment.get("SYSTEMD_EXEC_PID")
     if facts.pid == 1:
         return Starter(name="container", reason="it is process 1")
+    if environment.get("DAEMONRY_PID") == str(facts.pid):
+        return Starter(name="daemonry", reason="DAEMONRY_PID is its number")
     if environment.get("LISTEN_PID") == str(facts.pid):
         return Starter(name="systemd", reason="LISTEN_PID is its number")
     if service == str(facts.pid):

@@ -1,0 +1,169 @@
+"""The commands that only ask: status, list, logs, doctor."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..control import find
+from ..errors import ControlError
+from . import places
+from .screen import paint, span, table
+from .statuses import (
+    DONE,
+    FAILED,
+    IS_DEAD_WITH_PIDFILE,
+    IS_NOT_RUNNING,
+    IS_RUNNING,
+    IS_UNKNOWN,
+    NOT_RUNNING,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from ..control import Daemon
+    from ..doctor import Finding
+    from .places import Target
+    from .screen import Screen
+
+_WORDS = {
+    IS_RUNNING: ("running", "good"),
+    IS_DEAD_WITH_PIDFILE: ("dead, and its pidfile is left", "bad"),
+    IS_NOT_RUNNING: ("not running", "doubtful"),
+    IS_UNKNOWN: ("unknown", "bad"),
+}
+_MARKS = {True: ("ok", "good"), False: ("not ok", "bad"), None: ("?", "doubtful")}
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add what a command takes that can answer a program."""
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+
+
+def add_logs(parser: argparse.ArgumentParser) -> None:
+    """Add what ``logs`` takes."""
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
+    parser.add_argument("-n", "--lines", type=int, default=10, metavar="N", help="the last N lines (default: 10)")
+
+
+def status(options: argparse.Namespace, screen: Screen) -> int:
+    """Say whether a daemon runs."""
+    target = places.target_of(options.target)
+    state, daemon, doubt = _state_of(target)
+    if options.json:
+        screen.answer_json(_facts(target, state, daemon, doubt))
+    else:
+        word, colour = _WORDS[state]
+        screen.answer(f"{target.title}: {paint(word, colour)}{_more(daemon, doubt)}")
+    return state
+
+
+def _state_of(target: Target) -> tuple[int, Daemon | None, str | None]:
+    try:
+        daemon = find(target.pidfile)
+    except ControlError as error:
+        return IS_UNKNOWN, None, str(error)
+    if daemon is not None:
+        return IS_RUNNING, daemon, None
+    return (IS_DEAD_WITH_PIDFILE if os.path.lexists(target.pidfile) else IS_NOT_RUNNING), None, None
+
+
+def _more(daemon: Daemon | None, doubt: str | None) -> str:
+    if daemon is None:
+        return f": {doubt}" if doubt else ""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(daemon.started))
+    return f", {daemon.process}, since {since} ({span(time.time() - daemon.started)})"
+
+
+def _facts(target: Target, state: int, daemon: Daemon | None, doubt: str | None) -> dict[str, Any]:
+    return {
+        "name": target.title,
+        "state": ("running", "dead", "", "stopped", "unknown")[state],
+        "pid": daemon.pid if daemon else None,
+        "started": daemon.started if daemon else None,
+        "program": daemon.process.name if daemon else None,
+        "pidfile": target.pidfile,
+        "log": target.log,
+        "reason": doubt,
+    }
+
+
+def list_(options: argparse.Namespace, screen: Screen) -> int:
+    """Show the daemons of this user that were started by name."""
+    found = [(target, *_state_of(target)) for target in places.all_named()]
+    if options.json:
+        screen.answer_json([_facts(*each) for each in found])
+        return DONE
+    rows = [("NAME", "STATE", "PID", "UP", "PROGRAM")] if found else []
+    for target, state, daemon, _ in found:
+        about = (str(daemon.pid), span(time.time() - daemon.started), daemon.process.name) if daemon else ("", "", "")
+        rows.append((target.title, _WORDS[state][0], *about))
+    for line in table(rows):
+        screen.answer(line)
+    return DONE
+
+
+def logs(options: argparse.Namespace, screen: Screen) -> int:
+    """Show what a daemon has written, by tail(1)."""
+    target = places.target_of(options.target)
+    path = _log_of(target)
+    if path is None:
+        raise ControlError(
+            None, f"nobody knows where {target.title} writes: it has no file, or can't be seen", target.pidfile
+        )
+    os.execvp("tail", ["tail", "-n", str(options.lines), *(["-F"] if options.follow else []), "--", path])
+
+
+def _log_of(target: Target) -> str | None:
+    try:
+        daemon = find(target.pidfile)
+    except ControlError:
+        daemon = None
+    for number in (1, 2) if daemon is not None else ():
+        path = _file_at(f"/proc/{daemon.pid}/fd/{number}") if daemon is not None else None
+        if path is not None:
+            return path
+    return target.log if target.log is not None and os.path.exists(target.log) else None
+
+
+def _file_at(link: str) -> str | None:
+    try:
+        return os.readlink(link) if os.path.isfile(link) else None
+    except OSError:
+        return None
+
+
+def doctor(options: argparse.Namespace, screen: Screen) -> int:
+    """Examine a process: which properties of a well-behaved daemon does it have?"""
+    from ..doctor import examine
+
+    pid, pidfile = _patient(options.target)
+    if pid is None:
+        screen.complain(f"{places.target_of(options.target).title}: not running")
+        return NOT_RUNNING
+    findings = examine(pid, pidfile)
+    if options.json:
+        screen.answer_json([each.fields() for each in findings])
+    else:
+        _show(findings, screen)
+    return FAILED if any(each.ok is False for each in findings) else DONE
+
+
+def _patient(wanted: str | Target) -> tuple[int | None, str | None]:
+    if isinstance(wanted, str) and wanted.isascii() and wanted.isdigit():
+        return int(wanted), None
+    target = places.target_of(wanted)
+    daemon = find(target.pidfile)
+    return (daemon.pid, target.pidfile) if daemon is not None else (None, None)
+
+
+def _show(findings: tuple[Finding, ...], screen: Screen) -> None:
+    width = max(len(each.name) for each in findings)
+    for each in findings:
+        mark, colour = _MARKS[each.ok]
+        screen.answer(f"{paint(mark.ljust(6), colour)}  {each.name.ljust(width)}  {each.fact}")
+        if each.advice:
+            screen.answer(f"{' ' * (width + 10)}{each.advice}")

@@ -1,0 +1,262 @@
+"""The subcommands, and the way from words to one of them."""
+
+from __future__ import annotations
+
+import importlib
+
+from ..record import Record
+from .screen import Screen, paint
+from .statuses import DONE, USAGE, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Command(Record):
+    """A subcommand: the module and the function that do it, what it takes, and what its help says.
+
+    :ivar adds: ``str``, the function that adds its flags; ``target``, what the help calls the daemon that it takes.
+    """
+
+    module: str
+    function: str
+    adds: str = ""
+    target: str = ""
+    summary: str
+    usage: str
+    examples: tuple[str, ...]
+
+
+COMMANDS = {
+    "start": Command(
+        module="running",
+        function="start",
+        adds="add_program",
+        summary="start a program as a daemon",
+        usage="[options] -- PROGRAM [ARG ...]",
+        examples=(
+            "daemonry start --name web --wait-port 8000 -- python3 -m http.server 8000",
+            "daemonry start --name cache --user redis --notify -- redis-server --supervised systemd",
+            "daemonry start --pidfile /run/job.pid --output /var/log/job.log --restart -- ./job --all",
+        ),
+    ),
+    "run": Command(
+        module="running",
+        function="run",
+        adds="add_program",
+        summary="the same in the foreground, for containers and for looking on",
+        usage="[options] -- PROGRAM [ARG ...]",
+        examples=("daemonry run --name web --user www-data -- python3 -m http.server 8000",),
+    ),
+    "stop": Command(
+        module="steering",
+        function="stop",
+        adds="add_stop",
+        target="NAME|PIDFILE",
+        summary="stop a daemon",
+        usage="[options] NAME|PIDFILE",
+        examples=("daemonry stop web", "daemonry stop --schedule INT/5/KILL/5 /run/job.pid"),
+    ),
+    "restart": Command(
+        module="running",
+        function="restart",
+        adds="add_restart",
+        summary="stop a daemon and start it again",
+        usage="[options] NAME | [options] -- PROGRAM [ARG ...]",
+        examples=("daemonry restart web", "daemonry restart --name web -- python3 -m http.server 8001"),
+    ),
+    "reload": Command(
+        module="steering",
+        function="reload",
+        target="NAME|PIDFILE",
+        summary="let a daemon read its configuration again (SIGHUP)",
+        usage="NAME|PIDFILE",
+        examples=("daemonry reload web",),
+    ),
+    "signal": Command(
+        module="steering",
+        function="signal",
+        adds="add_signal",
+        target="NAME|PIDFILE",
+        summary="send a daemon a signal",
+        usage="NAME|PIDFILE SIGNAL",
+        examples=("daemonry signal web USR1",),
+    ),
+    "status": Command(
+        module="asking",
+        function="status",
+        adds="add_json",
+        target="NAME|PIDFILE",
+        summary="tell whether a daemon runs",
+        usage="[--json] NAME|PIDFILE",
+        examples=("daemonry status web", "daemonry status --json /run/job.pid"),
+    ),
+    "list": Command(
+        module="asking",
+        function="list_",
+        adds="add_json",
+        summary="show the daemons that were started by name",
+        usage="[--json]",
+        examples=("daemonry list",),
+    ),
+    "logs": Command(
+        module="asking",
+        function="logs",
+        adds="add_logs",
+        target="NAME|PIDFILE",
+        summary="show what a daemon has written",
+        usage="[-f] [-n N] NAME|PIDFILE",
+        examples=("daemonry logs -f web", "daemonry logs -n 100 web"),
+    ),
+    "doctor": Command(
+        module="asking",
+        function="doctor",
+        adds="add_json",
+        target="PID|NAME|PIDFILE",
+        summary="tell which properties of a well-behaved daemon a process has",
+        usage="[--json] PID|NAME|PIDFILE",
+        examples=("daemonry doctor web", "daemonry doctor 4242"),
+    ),
+    "plan": Command(
+        module="running",
+        function="plan",
+        adds="add_plan",
+        summary="tell what start would do, and do nothing",
+        usage="[options] -- PROGRAM [ARG ...]",
+        examples=("daemonry plan --name web --user www-data -- python3 -m http.server 8000",),
+    ),
+    "completion": Command(
+        module="completion",
+        function="completion",
+        adds="add_completion",
+        summary="print what a shell needs to complete these commands",
+        usage="bash|zsh|fish",
+        examples=(
+            'eval "$(daemonry completion bash)"',
+            "daemonry completion fish > ~/.config/fish/completions/daemonry.fish",
+        ),
+    ),
+}
+
+
+def perform(words: list[str]) -> int:
+    """Do what the words ask for; answer the exit status."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return DONE if words else USAGE
+    if words[0] == "--version":
+        print(f"daemonry {_version()}")
+        return DONE
+    if words[0] == "complete":  # asked by the scripts that `daemonry completion` prints, not by users
+        from .completion import complete
+
+        return complete(words[1:])
+    if words[0] not in COMMANDS:
+        Screen().complain(f"there is no command {words[0]!r}; try: daemonry --help")
+        return USAGE
+    return _perform(words[0], words[1:])
+
+
+def _perform(name: str, words: list[str]) -> int:
+    try:
+        options = parse(name, words)
+    except SystemExit as end:  # argparse has said why
+        return end.code if isinstance(end.code, int) else USAGE
+    return carry_out(function_of(name), options)
+
+
+def carry_out(function: Callable[[argparse.Namespace, Screen], int], options: argparse.Namespace) -> int:
+    """Call the function of a command; say what went wrong, and answer the exit status."""
+    from ..errors import DaemonError
+
+    screen = Screen(options.quiet)
+    try:
+        return function(options, screen)
+    except (DaemonError, OSError) as error:
+        screen.complain(str(error))
+        return status_of(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def function_of(name: str) -> Callable[[argparse.Namespace, Screen], int]:
+    """Answer the function that does a command."""
+    command = COMMANDS[name]
+    function: Callable[[Any, Screen], int] = getattr(_module(command), command.function)
+    return function
+
+
+def _module(command: Command) -> Any:
+    return importlib.import_module(f".{command.module}", __package__)
+
+
+def parse(name: str, words: list[str]) -> argparse.Namespace:
+    """Answer what the words behind a command mean.
+
+    :raises SystemExit: when that is nothing, or when help is asked for.
+    """
+    # What is behind -- is the program's own, and argparse would drop a second -- of it.
+    at = words.index("--") if "--" in words else len(words)
+    options = parser_of(name).parse_args(words[:at])
+    options.told = words
+    options.has_program = at < len(words)
+    if options.has_program and hasattr(options, "words"):
+        options.words = [*options.words, *words[at + 1 :]]
+    return options
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Make the parser of one command; the others' flags need not be known for it."""
+    import argparse
+
+    command = COMMANDS[name]
+    examples = "\n".join(f"  {example}" for example in command.examples)
+    parser = argparse.ArgumentParser(
+        prog=f"daemonry {name}",
+        usage=f"daemonry {name} {command.usage}",
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        epilog=f"{'example' if len(command.examples) == 1 else 'examples'}:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and answers")
+    if command.target:
+        parser.add_argument("target", metavar=command.target, help="the daemon")
+    if command.adds:
+        getattr(_module(command), command.adds)(parser)
+    return parser
+
+
+def overview() -> str:
+    """Answer the help for all commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {paint(name.ljust(width), 'strong')}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: daemonry COMMAND [options] ...",
+            "",
+            "Turns any program into a well-behaved daemon, and controls it.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "NAME is what --name called a daemon when it was started; PIDFILE is a path, with a slash in it.",
+            "",
+            "first steps:",
+            "  daemonry start --name web --wait-port 8000 -- python3 -m http.server 8000",
+            "  daemonry status web",
+            "  daemonry logs -f web",
+            "  daemonry stop web",
+            "",
+            "Each command tells its flags and shows examples: daemonry start --help",
+        )
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("daemonry")

@@ -1,0 +1,87 @@
+"""The commands of a Python program for its own daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import DaemonStartError, InvalidOption
+from . import asking, steering
+from .commands import carry_out
+from .places import Target
+from .statuses import DONE, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..context import DaemonContext
+    from .screen import Screen
+
+
+def perform_own(context: DaemonContext, main: Callable[[], Any], words: list[str]) -> int:
+    """Do what the words ask of the program's own daemon; answer the exit status."""
+    own = _Own(context, main)
+    options = own.parser().parse_args(words)
+    options.target = own.target
+    return carry_out(options.function, options)
+
+
+class _Own:
+    """A program's context and its body."""
+
+    def __init__(self, context: DaemonContext, main: Callable[[], Any]) -> None:
+        path = getattr(context.pidfile, "path", None)
+        if not isinstance(path, str):
+            raise InvalidOption("pidfile", "a service is found by its pidfile: give the context a PIDLockFile")
+        log = context.stdout or context.stderr
+        self._context = context
+        self._main = main
+        self.name = os.path.basename(sys.argv[0])
+        self.target = Target(title=self.name, pidfile=path, log=log if isinstance(log, str) else None)
+
+    def parser(self) -> argparse.ArgumentParser:
+        """Make the parser of the commands."""
+        import argparse
+
+        parser = argparse.ArgumentParser(prog=self.name, epilog=f"example: {self.name} start")
+        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for name, function, adds, summary in (
+            ("start", self._start, None, "start it as a daemon"),
+            ("run", self._run, None, "run it in the foreground"),
+            ("stop", steering.stop, steering.add_stop, "stop it"),
+            ("restart", self._restart, steering.add_stop, "stop it, and start it again"),
+            ("reload", steering.reload, None, "let it read its configuration again (SIGHUP)"),
+            ("status", asking.status, asking.add_json, "tell whether it runs"),
+            ("logs", asking.logs, asking.add_logs, "show what it has written"),
+            ("doctor", asking.doctor, asking.add_json, "tell which properties of a well-behaved daemon it has"),
+        ):
+            command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+            command.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and answers")
+            command.set_defaults(function=function)
+            if adds is not None:
+                adds(command)
+        return parser
+
+    def _start(self, options: argparse.Namespace, screen: Screen) -> int:
+        # Opened by itself: what the body raises is the program's own affair, and not this command's to put in a line.
+        try:
+            self._context.open()
+        except DaemonStartError as error:
+            screen.complain(str(error))
+            return status_of(error)
+        with self._context:
+            self._main()
+        return DONE
+
+    def _run(self, options: argparse.Namespace, screen: Screen) -> int:
+        self._context.detach_process = False
+        return self._start(options, screen)
+
+    def _restart(self, options: argparse.Namespace, screen: Screen) -> int:
+        # Refused before the old one is stopped: a mistake in the options must not cost a service.
+        self._context.plan()
+        steering.stop_target(self.target, options.schedule, screen)
+        return self._start(options, screen)

@@ -1,0 +1,116 @@
+"""From what a user calls a daemon to its files: the FHS's places for root, the XDG's for others."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import ControlError
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+class Target(Record):
+    """A daemon as the user named it.
+
+    :ivar title: ``str``, what it is called in messages.
+    :ivar pidfile: ``str``.
+    :ivar log: ``str``, where a start by name writes, or ``None``.
+    :ivar memory: ``str``, the file that remembers how it was started, or ``None``.
+    """
+
+    title: str
+    pidfile: str
+    log: str | None = None
+    memory: str | None = None
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be the name of a daemon, and of files; what has a slash in it is a path."""
+    return text[:1] in _LETTERS and text != "" and all(letter in _LETTERS + "_.@-" for letter in text)
+
+
+def named(name: str) -> Target:
+    """Answer the daemon with this name."""
+    runtime = runtime_directory()
+    return Target(
+        title=name,
+        pidfile=os.path.join(runtime, f"{name}.pid"),
+        log=os.path.join(_log_directory(), f"{name}.log"),
+        memory=os.path.join(runtime, "daemonry", f"{name}.json"),
+    )
+
+
+def target_of(text: str | Target) -> Target:
+    """Answer the daemon that the user calls so: by its name, or by the path of its pidfile."""
+    if isinstance(text, Target):
+        return text
+    return named(text) if is_name(text) else Target(title=text, pidfile=os.path.abspath(text))
+
+
+def runtime_directory() -> str:
+    """Answer where pidfiles are: the FHS, 3.15; the XDG Base Directory Specification."""
+    if os.geteuid() == 0:
+        return "/run" if os.path.isdir("/run") else "/var/run"
+    return os.environ.get("XDG_RUNTIME_DIR") or _log_directory()
+
+
+def _log_directory() -> str:
+    if os.geteuid() == 0:
+        return "/var/log"
+    return os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+
+
+def make_directories(target: Target) -> None:
+    """Make what a start by name writes into, for its user alone.
+
+    :raises OSError: when that can't be.
+    """
+    for path in (target.pidfile, target.log, target.memory):
+        if path is not None:
+            os.makedirs(os.path.dirname(path), mode=0o755 if os.geteuid() == 0 else 0o700, exist_ok=True)
+
+
+def remember(target: Target, words: list[str]) -> None:
+    """Keep how the daemon was started: the words behind ``daemonry start``, and the working directory."""
+    import json
+
+    if target.memory is None:
+        return
+    draft = f"{target.memory}.{os.getpid()}"
+    with open(draft, "w", encoding="utf-8") as file:
+        json.dump({"words": words, "directory": os.getcwd()}, file)
+    os.replace(draft, target.memory)
+
+
+def recall(target: Target) -> dict[str, Any]:
+    """Answer what was kept.
+
+    :raises ControlError: when nothing was.
+    """
+    import json
+
+    try:
+        with open(target.memory or os.devnull, encoding="utf-8") as file:
+            kept: dict[str, Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        message = f"nobody knows how {target.title} was started; say it again, after --"
+        raise ControlError(None, message, target.pidfile) from error
+    return kept
+
+
+def all_named() -> Iterator[Target]:
+    """Yield the daemons of this user that were started by name."""
+    try:
+        names = os.listdir(os.path.join(runtime_directory(), "daemonry"))
+    except OSError:  # none has ever been
+        names = []
+    for name in sorted(names):
+        stem, dot, end = name.rpartition(".")
+        if (dot, end) == (".", "json") and is_name(stem):
+            yield named(stem)

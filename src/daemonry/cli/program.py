@@ -1,0 +1,133 @@
+"""A daemon that becomes another program, and is up when that is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+from .. import process
+from ..context import DaemonContext
+from ..report import pipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .readiness import Accepting, Notified, Settled
+
+    Readiness = Settled | Accepting | Notified
+
+
+class Program(DaemonContext):
+    """Executes a program where other daemons have their body.
+
+    :param path: the program's file, inside its root.
+    :param words: its name and its arguments.
+    :param readiness: how one knows that it is up.
+    :param show: called in the launcher with each message to the user; ``tick``, with one that the next replaces.
+    :param started: what the user is told when it is up; ``{pid}`` is its number.
+    """
+
+    steps = (*DaemonContext.steps, "run_program")
+
+    def __init__(self, path: str, words: list[str], readiness: Readiness, **options: Any) -> None:
+        super().__init__(**options)
+        self.path = path
+        self.words = words
+        self.readiness = readiness
+        self.show: Callable[[str], object] = bool
+        self.ticks = False
+        self.started = ""
+
+    def show_progress(self, text: str) -> None:
+        """Show what the program, or who waits for it, has to say."""
+        self.show(text)
+
+    def run_program(self) -> None:
+        """Become the program. execve(2)."""
+        for number in self.files_preserve or ():
+            os.set_inheritable(number, True)
+        # What the program finds ignored it goes on ignoring, and Python ignores these; see subprocess.Popen.
+        for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.environ["DAEMONRY_PID"] = str(os.getpid())
+        with self._herald():
+            self._execute()
+
+    def keep(self) -> int:
+        """Answer the exit status; not called, for by then this process is the program."""
+        raise AssertionError("the program was not executed")
+
+    def _herald(self) -> _Herald:
+        if self._tie is None:
+            return _Herald(None)
+        self.readiness.prepare(os.environ)
+        return _Herald(self)
+
+    def _execute(self) -> None:
+        try:
+            os.execv(self.path, self.words)
+        except OSError as error:
+            hint = "; does its first line name an interpreter that is there?" if os.path.exists(self.path) else ""
+            message = f"cannot execute {self.path}: {error.strerror}{hint}"
+            raise OSError(error.errno, message) from error
+
+    def tell_when_up(self, pid: int, tie: Any) -> None:
+        """Wait until the program is up, and let the launcher go; say nothing when it ends before: its witness does."""
+        tell = tie.reporter.progress
+
+        def has_ended(seconds: float) -> bool:
+            return process.wait_for_exit(pid, seconds)
+
+        if self.readiness.wait(pid, has_ended, tell, tell if self.ticks else bool):
+            if self.started:
+                tell(self.started.format(pid=pid))
+            tie.release()
+
+
+class _Herald:
+    """A process that speaks for the program, which knows nothing of its launcher, until it is up.
+
+    It is no child of the program's, which would find a child that it never forked: it is the witness's, as everything
+    is that the daemon forks and leaves.
+    """
+
+    def __init__(self, program: Program | None) -> None:
+        self._program = program
+
+    def __enter__(self) -> None:
+        if self._program is None:
+            return
+        assert self._program._tie is not None
+        tie, daemon = self._program._tie, os.getpid()
+        spare, (executed, self._executes) = tie.spare(), pipe()
+        child = os.fork()
+        if child == 0:
+            # By os._exit: it is a copy of the daemon, and must give back nothing of it.
+            try:
+                if os.fork() == 0:
+                    os.close(self._executes)
+                    _speak(self._program, daemon, tie.resumed(spare), executed)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        for fd in (*spare, executed):
+            os.close(fd)
+
+    def __exit__(self, *_exc_info: object) -> None:
+        """Come here only when there is nothing to herald: the daemon itself says why."""
+        if self._program is not None:
+            os.write(self._executes, b"x")
+            os.close(self._executes)
+
+
+def _speak(program: Program, daemon: int, tie: Any, executed: int) -> None:
+    # Closed unwritten by a successful exec, or by the daemon's end.
+    if os.read(executed, 1) == b"":
+        os.close(executed)
+        with suppress(OSError):
+            program.tell_when_up(daemon, tie)
+    tie.give_up()

@@ -1,0 +1,216 @@
+"""The flags that say how a program is to run, and what they come to."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InvalidOption
+from . import places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+SETTLE = 0.5
+# Seconds, as systemd's DefaultTimeoutStartSec=.
+LONGEST_START = 90.0
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Add the flags to the parser of a command that runs a program."""
+    _add_names(parser.add_argument_group("name and files"))
+    _add_place(parser.add_argument_group("place and rights"))
+    _add_environment(parser.add_argument_group("environment and descriptors"))
+    _add_readiness(parser.add_argument_group("when it counts as started"))
+    _add_restart(parser.add_argument_group("starting it again"))
+
+
+def _add_names(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--name", type=_name, help="call it so, and put its pidfile and log in their usual places")
+    group.add_argument("--pidfile", metavar="FILE", help="where its number and its lock are to be")
+    group.add_argument("--output", metavar="FILE", help="append what it writes to this file; the same as both of:")
+    group.add_argument("--stdout", metavar="FILE", help="append its standard output to this file")
+    group.add_argument("--stderr", metavar="FILE", help="append its standard error to this file")
+    group.add_argument("--stdin", metavar="FILE", help="let it read this file (default: /dev/null)")
+
+
+def _add_place(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--chdir", metavar="DIR", default="/", help="work in this directory (default: /)")
+    group.add_argument("--chroot", metavar="DIR", help="make this directory its root; PROGRAM is inside it")
+    group.add_argument("--umask", type=_octal, default=0o022, metavar="MASK", help="its umask, octal (default: 022)")
+    group.add_argument("--user", help="run it as this user, and with that user's groups")
+    group.add_argument("--group", help="run it with this group")
+    group.add_argument("--no-supplementary-groups", action="store_true", help="leave the user's other groups away")
+    group.add_argument("--no-new-privileges", action="store_true", help="let it gain no rights by set-uid programs")
+    group.add_argument("--allow-core", action="store_true", help="let it write core files")
+
+
+def _add_environment(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--env", action="append", type=_variable, default=[], metavar="NAME=VALUE", help="set a variable"
+    )
+    group.add_argument("--clean-env", action="store_true", help="begin with PATH alone, and what --env sets")
+    group.add_argument(
+        "--preserve-fd", action="append", type=int, default=[], metavar="N", help="leave this descriptor open in it"
+    )
+
+
+def _add_readiness(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--notify", action="store_true", help="when it says READY=1, as to systemd (sd_notify)")
+    group.add_argument("--wait-port", type=_port, metavar="PORT", help="when this port accepts connections")
+    group.add_argument(
+        "--settle",
+        type=_seconds,
+        default=SETTLE,
+        metavar="SECONDS",
+        help=f"else, when it has run this long without ending (default: {SETTLE:g})",
+    )
+    group.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=LONGEST_START,
+        metavar="SECONDS",
+        help=f"end it when it is not up by then (default: {LONGEST_START:g}; 0: never)",
+    )
+
+
+def _add_restart(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--restart",
+        nargs="?",
+        const="always",
+        choices=("always", "on-failure"),
+        metavar="WHEN",
+        help="stay with it and start it again when it ends: always (as without WHEN), or on-failure",
+    )
+    group.add_argument(
+        "--restart-pause",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="the first pause, then doubled (default: 1)",
+    )
+    group.add_argument(
+        "--restart-limit",
+        type=_rate,
+        default=(5, 60.0),
+        metavar="N/SECONDS",
+        help="give up when it would be started again more often than that (default: 5/60)",
+    )
+
+
+def _name(text: str) -> str:
+    if not places.is_name(text):
+        raise ValueError(text)
+    return text
+
+
+def _octal(text: str) -> int:
+    return int(text, 8)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(text)
+    return name, value
+
+
+def _port(text: str) -> int:
+    if not 0 < int(text) < 65536:
+        raise ValueError(text)
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= float(text) < 1e9:
+        raise ValueError(text)
+    return float(text)
+
+
+def _rate(text: str) -> tuple[int, float]:
+    count, _, seconds = text.partition("/")
+    return int(count), _seconds(seconds)
+
+
+# argparse shows these in "invalid ... value: 'x'".
+_name.__name__ = "name (letters, digits and _.@-)"
+_octal.__name__ = "octal mask"
+_variable.__name__ = "NAME=VALUE"
+_port.__name__ = "port"
+_seconds.__name__ = "number of seconds"
+_rate.__name__ = "N/SECONDS"
+
+
+def target_of(options: argparse.Namespace) -> places.Target | None:
+    """Answer the daemon that the flags name, ``None`` for one without a name and without a pidfile."""
+    if options.name is None:
+        if options.pidfile is None:
+            return None
+        return places.Target(title=options.pidfile, pidfile=os.path.abspath(options.pidfile))
+    usual = places.named(options.name)
+    pidfile = usual.pidfile if options.pidfile is None else os.path.abspath(options.pidfile)
+    return places.Target(title=usual.title, pidfile=pidfile, log=usual.log, memory=usual.memory)
+
+
+def context_options(options: argparse.Namespace, keep_streams: bool) -> dict[str, Any]:
+    """Answer the options of the context.
+
+    :param keep_streams: whether a stream that no flag names stays what it is, in the foreground.
+    """
+    return {
+        **_streams(options, keep_streams),
+        "working_directory": options.chdir,
+        "chroot_directory": options.chroot,
+        "umask": options.umask,
+        "uid": _number_or_name(options.user),
+        "gid": _number_or_name(options.group),
+        "initgroups": options.user is not None and not options.no_supplementary_groups,
+        "no_new_privileges": options.no_new_privileges,
+        "prevent_core": not options.allow_core,
+        "files_preserve": options.preserve_fd,
+        "start_timeout": options.timeout or None,
+        "environment": environment_of(options),
+        "signal_map": {},
+        "ready": "manual",
+    }
+
+
+def _streams(options: argparse.Namespace, keep: bool) -> dict[str, str | None]:
+    target = target_of(options)
+    usual = None if keep or target is None else target.log
+    output = options.output or usual
+    return {"stdin": options.stdin, "stdout": options.stdout or output, "stderr": options.stderr or output}
+
+
+def _number_or_name(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
+def environment_of(options: argparse.Namespace) -> dict[str, str]:
+    """Answer the variables that the program gets."""
+    kept = {"PATH": os.environ.get("PATH", os.defpath)} if options.clean_env else dict(os.environ)
+    return {**kept, **dict(options.env)}
+
+
+def executable(words: list[str], chroot: str | None, environment: dict[str, str]) -> str:
+    """Answer the path of the program, inside its root.
+
+    :raises InvalidOption: when there is none that may be executed, with ENOENT.
+    """
+    import errno
+    import shutil
+
+    program = words[0]
+    if chroot is None:
+        found = shutil.which(program, path=environment.get("PATH"))
+        path = os.path.abspath(found) if found is not None else None
+    else:
+        directories = [""] if "/" in program else environment.get("PATH", os.defpath).split(":")
+        inside = (os.path.normpath(os.path.join("/", directory, program)) for directory in directories)
+        path = next((each for each in inside if os.access(chroot + each, os.X_OK)), None)
+    if path is None:
+        where = f" in {chroot}" if chroot is not None else "" if "/" in program else " in PATH"
+        raise InvalidOption("program", f"there is no {program}{where} that may be executed", errno.ENOENT)
+    return path

@@ -1,0 +1,149 @@
+"""How one knows that a program, of whatever make, is up: it stays, it says so, or its port accepts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from contextlib import suppress
+
+from .. import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    Tell = Callable[[str], object]
+    # Whether the program has ended, asked for so many seconds at most.
+    Ended = Callable[[float], bool]
+
+_ROUND = 0.05
+# Seconds between two words to the one who waits.
+_TICK = 1.0
+
+
+class Settled:
+    """The program runs, and has not ended within some seconds: most that fail do so at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def prepare(self, environment: MutableMapping[str, str]) -> None:
+        """Do what has to be done before the program begins."""
+
+    def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
+        """Answer whether the program is up; false when it has ended."""
+        return not ended(self._seconds)
+
+
+class Accepting:
+    """A port of this machine accepts connections."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def prepare(self, environment: MutableMapping[str, str]) -> None:
+        """Do what has to be done before the program begins."""
+
+    def accepts(self) -> bool:
+        """Whether somebody answers there now."""
+        for host in ("127.0.0.1", "::1"):
+            with suppress(OSError), socket.create_connection((host, self.port), timeout=1):
+                return True
+        return False
+
+    def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
+        """Answer whether the program is up; false when it has ended."""
+        clock = _Clock(tick, f"waiting until port {self.port} accepts")
+        while not self.accepts():
+            clock.tick()
+            # Nobody can be woken by the port of another process.
+            if ended(_ROUND):
+                return False
+        return True
+
+
+class Notified:
+    """The program says READY=1, as to a service manager; see sd_notify(3)."""
+
+    def prepare(self, environment: MutableMapping[str, str]) -> None:
+        """Open the socket, and tell the program of it."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._directory: str | None = None
+        if hasattr(socket, "SO_PASSCRED"):
+            # In Linux's abstract namespace: it needs no file, which another root directory would not have. Anybody can
+            # write to it, so the kernel is asked who did.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.bind(f"\0daemonry-{os.getpid()}-{os.urandom(8).hex()}")
+            name = self._socket.getsockname()
+            environment["NOTIFY_SOCKET"] = "@" + name[1:].decode()
+        else:
+            import tempfile
+
+            self._directory = tempfile.mkdtemp(prefix="daemonry-")
+            environment["NOTIFY_SOCKET"] = os.path.join(self._directory, "notify")
+            self._socket.bind(environment["NOTIFY_SOCKET"])
+
+    def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
+        """Answer whether the program is up; false when it has ended."""
+        clock = _Clock(tick, "waiting for READY=1")
+        try:
+            self._socket.setblocking(False)
+            while not ended(_ROUND):
+                if "READY=1" in self._hear(pid, tell):
+                    return True
+                clock.tick()
+            return False
+        finally:
+            self.close()
+
+    def _hear(self, pid: int, tell: Tell) -> list[str]:
+        try:
+            data, ancillary, _flags, _address = self._socket.recvmsg(8192, socket.CMSG_SPACE(12) if _HAS_SENDER else 0)
+        except BlockingIOError:
+            return []
+        if not _is_from(pid, ancillary):
+            return []
+        lines = data.decode("utf-8", "replace").splitlines()
+        for line in lines:
+            if line.startswith("STATUS="):
+                tell(line.partition("=")[2])
+        return lines
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+        if self._directory is not None:
+            with suppress(OSError):
+                os.unlink(os.path.join(self._directory, "notify"))
+                os.rmdir(self._directory)
+
+
+_HAS_SENDER = hasattr(socket, "SCM_CREDENTIALS")
+
+
+def _is_from(pid: int, ancillary: list[tuple[int, int, bytes]]) -> bool:
+    """Whether the program itself, or one of its session, has sent it: shells and other wrappers start the real one."""
+    if not _HAS_SENDER:
+        return True
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            sender = struct.unpack_from("iii", data)[0]
+            found, program = process.look(sender), process.look(pid)
+            # systemd-notify(1) and the like may have ended before anybody could look.
+            return sender == pid or found is None or (program is not None and found.session == program.session)
+    return False
+
+
+class _Clock:
+    def __init__(self, tick: Tell, text: str) -> None:
+        self._start = self._last = time.monotonic()
+        self._tick = tick
+        self._text = text
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= _TICK:
+            self._last = now
+            self._tick(f"{self._text}, {int(now - self._start)} s")

@@ -1,0 +1,191 @@
+"""The commands that run a program: start, run, restart, plan."""
+
+from __future__ import annotations
+
+import os
+
+from ..control import DEFAULT_SCHEDULE
+from ..errors import DaemonStartError, InvalidOption
+from . import places, program_options
+from .statuses import DONE, NOT_INSTALLED, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from .program import Program, Readiness
+    from .screen import Screen
+    from .supervisor import Supervisor
+
+# Lines of its log that a program which failed to start is shown with.
+_LAST_LINES = 10
+
+
+def add_program(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a program and the program itself."""
+    program_options.add_to(parser)
+    parser.add_argument("words", nargs="*", metavar="-- PROGRAM ARG", help="the program, and its arguments")
+
+
+def add_restart(parser: argparse.ArgumentParser) -> None:
+    """Add what ``restart`` takes: a daemon, or a program as for ``start``."""
+    parser.add_argument("--schedule", default=DEFAULT_SCHEDULE, help="how to stop it (default: %(default)s)")
+    add_program(parser)
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """Add what ``plan`` takes."""
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    add_program(parser)
+
+
+def start(options: argparse.Namespace, screen: Screen) -> int:
+    """Start a program as a daemon."""
+    target = program_options.target_of(options)
+    _refuse_taken_port(options)
+    context = _context(options, keep_streams=False, detach=True)
+    context.show = screen.say if not screen.moves else screen.move
+    context.ticks = screen.moves
+    title = target.title if target is not None else options.words[0]
+    context.started = "" if screen.quiet else f"{title}: started, process {{pid}}"
+    if target is not None and options.name is not None:
+        places.make_directories(target)
+        places.remember(target, options.told)
+    return _open(context, screen)
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    """Run a program in the foreground, in the place of this command."""
+    target = program_options.target_of(options)
+    if target is not None and options.name is not None:
+        places.make_directories(target)
+    return _open(_context(options, keep_streams=True, detach=False), screen)
+
+
+def _context(options: argparse.Namespace, keep_streams: bool, detach: bool) -> Program | Supervisor:
+    _require_program(options)
+    settings = program_options.context_options(options, keep_streams)
+    path = program_options.executable(options.words, options.chroot, settings["environment"])
+    settings["detach_process"] = detach
+    settings["pidfile"] = _pidfile(options)
+    if not options.restart:
+        from .program import Program
+
+        return Program(path, options.words, _readiness(options), **settings)
+    from .supervisor import Policy, Supervisor
+
+    most, window = options.restart_limit
+    policy = Policy(on_failure=options.restart == "on-failure", pause=options.restart_pause, most=most, window=window)
+    return Supervisor(path, options.words, _readiness(options), policy, **settings)
+
+
+def _require_program(options: argparse.Namespace) -> None:
+    if not options.words:
+        raise InvalidOption("program", "none is given; write it behind --: daemonry start --name web -- redis-server")
+
+
+def _pidfile(options: argparse.Namespace) -> Any:
+    target = program_options.target_of(options)
+    if target is None:
+        return None
+    from ..pidfile import PIDLockFile
+
+    return PIDLockFile(target.pidfile, inherit=not options.restart)
+
+
+def _readiness(options: argparse.Namespace) -> Readiness:
+    from .readiness import Accepting, Notified, Settled
+
+    if options.notify:
+        return Notified()
+    if options.wait_port is not None:
+        return Accepting(options.wait_port)
+    return Settled(options.settle)
+
+
+def _refuse_taken_port(options: argparse.Namespace) -> None:
+    if options.wait_port is not None:
+        from .readiness import Accepting
+
+        if Accepting(options.wait_port).accepts():
+            raise InvalidOption("--wait-port", f"port {options.wait_port} accepts already; somebody else has it")
+
+
+def _open(context: Program | Supervisor, screen: Screen) -> int:
+    log = _Log(context.stdout)
+    try:
+        with context:
+            return context.keep()
+    except DaemonStartError as error:
+        screen.complain(_said(error))
+        for line in log.since():
+            screen.say(f"  {line}")
+        return NOT_INSTALLED if isinstance(error, InvalidOption) and error.errno == 2 else status_of(error)
+
+
+def _said(error: DaemonStartError) -> str:
+    return str(error).replace("the daemon exited with", "the program exited with").replace("step run_program: ", "")
+
+
+class _Log:
+    """A log, and how long it was before the program could write to it."""
+
+    def __init__(self, path: Any) -> None:
+        self._path = path
+        self._size = self._length()
+
+    def _length(self) -> int:
+        try:
+            return os.path.getsize(self._path)
+        except (OSError, TypeError):
+            return 0
+
+    def since(self) -> list[str]:
+        """Answer the last lines that have been added."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(min(self._size, self._length()))
+                return [line.decode("utf-8", "backslashreplace") for line in file.read().splitlines()[-_LAST_LINES:]]
+        except (OSError, TypeError):
+            return []
+
+
+def restart(options: argparse.Namespace, screen: Screen) -> int:
+    """Stop a daemon, if it runs, and start it: as it was started last, or as is said behind ``--``."""
+    from .steering import stop_target
+
+    schedule = options.schedule
+    if not options.has_program:
+        options = _as_before(options)
+    target = program_options.target_of(options)
+    if target is None:
+        raise InvalidOption("restart", "say which daemon, by --name or by --pidfile")
+    # Refused before the old one is stopped: a typing error must not cost a service.
+    _context(options, keep_streams=False, detach=True).plan()
+    stop_target(target, schedule, screen)
+    return start(options, screen)
+
+
+def _as_before(options: argparse.Namespace) -> argparse.Namespace:
+    from .commands import parse
+
+    names = options.words or ([options.name] if options.name else [])
+    if len(names) != 1:
+        raise InvalidOption("restart", "say which daemon, by its name, or a program behind --")
+    kept = places.recall(places.target_of(names[0]))
+    os.chdir(kept["directory"])
+    return parse("restart", kept["words"])
+
+
+def plan(options: argparse.Namespace, screen: Screen) -> int:
+    """Print the steps that ``start`` would take for the same flags."""
+    context = _context(options, keep_streams=False, detach=True)
+    steps = {step.name: None if step.value is None else str(step.value) for step in context.plan()}
+    steps["supervise" if options.restart else "run_program"] = " ".join((context.path, *context.words[1:]))
+    if options.json:
+        screen.answer_json([{"step": name, "value": value} for name, value in steps.items()])
+    else:
+        for name, value in steps.items():
+            screen.answer(name if value is None else f"{name}: {value}")
+    return DONE

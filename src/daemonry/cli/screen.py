@@ -1,0 +1,92 @@
+"""What the user sees: answers on stdout, messages on stderr, colour and a moving line on terminals only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, TextIO
+
+_COLOURS = {"good": "32", "bad": "31", "doubtful": "33", "strong": "1"}
+# ECMA-48: cursor up (CUU), erase in line (EL).
+_OVER_THE_LAST_LINE = "\x1b[A\x1b[2K"
+
+
+class Screen:
+    """Where one command writes.
+
+    :param quiet: whether messages are left out; errors and answers are not.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.moves = not quiet and _is_terminal(sys.stderr)
+        self._moving = False
+
+    def answer(self, text: str) -> None:
+        """Write what was asked for."""
+        print(text, flush=True)
+
+    def answer_json(self, value: Any) -> None:
+        """Write what was asked for, for a program."""
+        import json
+
+        self.answer(json.dumps(value, indent=2))
+
+    def say(self, text: str) -> None:
+        """Write a message, in the place of the moving line if there is one."""
+        if not self.quiet:
+            self._write(text)
+        self._moving = False
+
+    def move(self, text: str) -> None:
+        """Write a message that the next one replaces; nothing but on a terminal."""
+        if self.moves:
+            self._write(text)
+            self._moving = True
+
+    def complain(self, text: str) -> None:
+        """Write an error."""
+        self._write(paint(f"daemonry: {text}", "bad", sys.stderr))
+        self._moving = False
+
+    def _write(self, text: str) -> None:
+        with suppress(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the status tells
+            sys.stderr.write(f"{_OVER_THE_LAST_LINE if self._moving else ''}{text}\n")
+            sys.stderr.flush()
+
+
+def paint(text: str, how: str, stream: TextIO | None = None) -> str:
+    """Answer the text in colour, if the stream (stdout) is a terminal that is to show some; see no-color.org."""
+    if not _is_terminal(stream or sys.stdout) or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{_COLOURS[how]}m{text}\x1b[0m"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    except ValueError:  # it is closed
+        return False
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield the lines of a table whose columns are as wide as they have to be."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+
+
+def span(seconds: float) -> str:
+    """Say a length of time in its two largest units."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    left, parts = max(0, int(seconds)), list[str]()
+    for name, size in units:
+        if left >= size or (name == "s" and not parts):
+            parts.append(f"{left // size} {name}")
+            left %= size
+    return " ".join(parts[:2])

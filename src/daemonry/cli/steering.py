@@ -1,0 +1,112 @@
+"""The commands that act on a daemon: stop, reload, signal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+from ..control import DEFAULT_SCHEDULE, find, remove_left_over
+from ..schedule import number_of, parse
+from ..signals import name_of
+from . import places
+from .statuses import DONE, NOT_RUNNING, USAGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from ..control import Daemon
+    from .places import Target
+    from .screen import Screen
+
+_ROUND = 0.2
+
+
+def add_stop(parser: argparse.ArgumentParser) -> None:
+    """Add what ``stop`` takes."""
+    parser.add_argument(
+        "--schedule",
+        default=DEFAULT_SCHEDULE,
+        help="signals, and the seconds to wait after each, as start-stop-daemon writes them (default: %(default)s)",
+    )
+
+
+def add_signal(parser: argparse.ArgumentParser) -> None:
+    """Add what ``signal`` takes."""
+    parser.add_argument("signal", metavar="SIGNAL", help="the signal: USR1, SIGUSR1 or its number")
+
+
+def stop(options: argparse.Namespace, screen: Screen) -> int:
+    """Stop a daemon; one that doesn't run is stopped already."""
+    try:
+        parse(options.schedule)
+    except ValueError as error:
+        screen.complain(str(error))
+        return USAGE
+    stop_target(places.target_of(options.target), options.schedule, screen)
+    return DONE
+
+
+def stop_target(target: Target, schedule: str, screen: Screen) -> None:
+    """Stop the daemon, if it runs, and take away what it leaves."""
+    daemon = find(target.pidfile)
+    if daemon is None:
+        screen.say(f"{target.title}: not running")
+    else:
+        start = time.monotonic()
+        with _moving(daemon, target, screen) as told:
+            daemon.stop(schedule, told.append)
+        screen.say(f"{target.title}: stopped, process {daemon.pid}, after {time.monotonic() - start:.1f} s")
+    # A program that knows nothing of its pidfile leaves it behind.
+    remove_left_over(target.pidfile)
+
+
+@contextmanager
+def _moving(daemon: Daemon, target: Target, screen: Screen) -> Iterator[list[object]]:
+    """Show a line that moves while the daemon takes its time; yield the list of what it was told."""
+    told: list[object] = []
+    if not screen.moves:
+        yield told
+        return
+    done, start = threading.Event(), time.monotonic()
+
+    def show() -> None:
+        while not done.wait(_ROUND):
+            last = next((str(item) for item in reversed(told) if not str(item)[:1].isdigit()), "")
+            screen.move(f"{target.title}: stopping process {daemon.pid}, {last}, {time.monotonic() - start:.1f} s")
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield told
+    finally:
+        done.set()
+        thread.join()
+
+
+def reload(options: argparse.Namespace, screen: Screen) -> int:
+    """Send a daemon SIGHUP, on which it reads its configuration again."""
+    return _send(options.target, number_of("HUP"), screen)
+
+
+def signal(options: argparse.Namespace, screen: Screen) -> int:
+    """Send a daemon a signal."""
+    try:
+        number = number_of(options.signal)
+    except ValueError as error:
+        screen.complain(str(error))
+        return USAGE
+    return _send(options.target, number, screen)
+
+
+def _send(wanted: str | Target, number: int, screen: Screen) -> int:
+    target = places.target_of(wanted)
+    daemon = find(target.pidfile)
+    if daemon is None:
+        screen.complain(f"{target.title}: not running")
+        return NOT_RUNNING
+    daemon.signal(number)
+    screen.say(f"{target.title}: sent {name_of(number)} to process {daemon.pid}")
+    return DONE

@@ -1,0 +1,301 @@
+"""A daemon that keeps a program running: it starts it again, passes signals on, and writes its logs."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+
+from .. import libc
+from ..context import DaemonContext
+from ..record import Record
+from ..report import pipe
+from ..schedule import number_of
+from ..signals import name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from .program import Readiness
+
+LONGEST_PAUSE = 60.0
+_STOPS = ("TERM", "INT", "QUIT")
+_PASSED_ON = (*_STOPS, "HUP", "USR1", "USR2", "WINCH", "CONT")
+
+
+class Policy(Record):
+    """When a program is started again: ``on_failure`` only, or whenever it ends.
+
+    :ivar pause: ``float``, seconds before the first time, doubled each time up to :data:`LONGEST_PAUSE`.
+    :ivar most: ``int``, how often within ``window`` seconds, before it is given up.
+    """
+
+    on_failure: bool
+    pause: float
+    most: int
+    window: float
+
+
+class Pace:
+    """Keeps the pauses, and says when it is enough."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._times: deque[float] = deque()
+        self._pause = policy.pause
+
+    def next_pause(self, now: float, ran: float) -> float | None:
+        """Answer how long to wait before the program is started again, ``None`` to give it up.
+
+        :param now: seconds of a clock that only goes forward.
+        :param ran: how many seconds it has run this time; after a whole window the pauses begin anew.
+        """
+        if ran >= self._policy.window:
+            self._pause = self._policy.pause
+        while self._times and self._times[0] <= now - self._policy.window:
+            self._times.popleft()
+        if len(self._times) >= self._policy.most:
+            return None
+        self._times.append(now)
+        pause = self._pause
+        self._pause = min(max(pause * 2, self._policy.pause), max(LONGEST_PAUSE, self._policy.pause))
+        return pause
+
+
+class Supervisor(DaemonContext):
+    """Keeps a program running in the body of its with-block; see :class:`~daemonry.cli.program.Program`."""
+
+    def __init__(self, path: str, words: list[str], readiness: Readiness, policy: Policy, **options: Any) -> None:
+        super().__init__(**options)
+        self.path = path
+        self.words = words
+        self.readiness = readiness
+        self.policy = policy
+        self.show: Any = bool
+        self.ticks = False
+        self.started = ""
+        # Asked for now: it can't be found any more inside another root directory.
+        self.control_process = libc.prctl()
+
+    def show_progress(self, text: str) -> None:
+        """Show what the program, or who waits for it, has to say."""
+        self.show(text)
+
+    def keep(self) -> int:
+        """Keep the program running until it is to end; answer the exit status.
+
+        :raises OSError: when it can't be executed the first time.
+        """
+        with _Watch(self) as watch:
+            watch.start()
+            self._wait_until_up(watch)
+            pace = Pace(self.policy)
+            while True:
+                watch.until_ended()
+                pause = self._pause(watch, pace)
+                if pause is None or watch.idle(pause):
+                    return watch.status
+                watch.start()
+
+    def _wait_until_up(self, watch: _Watch) -> None:
+        assert watch.child is not None
+        tick = self.progress if self.ticks else bool
+        if not self.readiness.wait(watch.child.pid, watch.has_ended, self.progress, tick):
+            watch.until_ended()
+            sys.exit(f"the program {watch.ending}")
+        if self.started:
+            self.progress(self.started.format(pid=os.getpid()))
+        self.ready()
+
+    def _pause(self, watch: _Watch, pace: Pace) -> float | None:
+        if watch.stopping or (self.policy.on_failure and watch.status == 0):
+            return None
+        pause = pace.next_pause(time.monotonic(), watch.ran)
+        if pause is None:
+            rate = f"{self.policy.most} times in {self.policy.window:g} s"
+            tell(f"{self.words[0]} {watch.ending}; given up, for it was started again {rate}")
+            watch.status = watch.status or 1
+        else:
+            tell(f"{self.words[0]} {watch.ending}; it starts again in {pause:g} s")
+        return pause
+
+
+def tell(text: str) -> None:
+    """Write a line to the supervisor's own standard error: the program's log, if it has one."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"daemonry: {text}\n")
+        sys.stderr.flush()
+
+
+class _Watch:
+    """One program after the other, what they write, and the signals that come meanwhile.
+
+    A selector and a wake-up descriptor, not threads: nothing here may be lost between two of them, and a process with
+    threads is not to fork.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._selector = selectors.DefaultSelector()
+        self._outputs: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self.child: subprocess.Popen[bytes] | None = None
+        self.status = 0
+        self.ending = ""
+        self.ran = 0.0
+        self.stopping = False
+        self._started = 0.0
+
+    def __enter__(self) -> _Watch:
+        self._listen_to_signals()
+        self._open_pipes()
+        self._supervisor.readiness.prepare(os.environ)
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if self.child is not None and self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        signal.set_wakeup_fd(-1)
+        self._drain()
+        self._selector.close()
+        for fd in {*self._outputs, *self._ends.values(), self._woken, self._wakes}:
+            os.close(fd)
+
+    def _listen_to_signals(self) -> None:
+        self._woken, self._wakes = pipe()
+        for fd in (self._woken, self._wakes):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        for name in ("CHLD", *_PASSED_ON):
+            with suppress(ValueError):  # not a signal of this system
+                signal.signal(number_of(name), _ignore)
+
+    def _open_pipes(self) -> None:
+        # A log that the supervisor writes can be reopened while the program runs; one that the program holds can't.
+        pipes: dict[Any, int] = {}
+        for stream, path in ((1, self._supervisor.stdout), (2, self._supervisor.stderr)):
+            if path is not None:
+                self._ends[stream] = pipes[path] if path in pipes else self._open_pipe(stream)
+                pipes[path] = self._ends[stream]
+
+    def _open_pipe(self, stream: int) -> int:
+        reading, writing = pipe()
+        os.set_blocking(reading, False)
+        self._outputs[reading] = stream
+        self._selector.register(reading, selectors.EVENT_READ)
+        return writing
+
+    def start(self) -> None:
+        """Start the program."""
+        self.child = subprocess.Popen(
+            self._supervisor.words,
+            executable=self._supervisor.path,
+            stdout=self._ends.get(1),
+            stderr=self._ends.get(2),
+            pass_fds=tuple(self._supervisor.files_preserve or ()),
+            preexec_fn=self._become_child,  # noqa: PLW1509 - there is no other thread
+        )
+        self._started = time.monotonic()
+
+    def _become_child(self) -> None:
+        """Run in the program's process, before it is the program."""
+        os.environ["DAEMONRY_PID"] = str(os.getpid())
+        if self._supervisor.control_process is not None:
+            # A supervisor that is killed can't end the program any more, and the next one would start a second.
+            self._supervisor.control_process(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def has_ended(self, seconds: float) -> bool:
+        """Serve for some time; answer whether the program has ended."""
+        deadline = time.monotonic() + seconds
+        assert self.child is not None
+        while self.child.poll() is None and (left := deadline - time.monotonic()) > 0:
+            self._serve(left)
+        return self.child.poll() is not None
+
+    def until_ended(self) -> None:
+        """Serve until the program has ended."""
+        assert self.child is not None
+        while self.child.poll() is None:
+            self._serve(None)
+        self._drain()
+        self.ran = time.monotonic() - self._started
+        code = self.child.returncode
+        self.status = code if code >= 0 else 128 - code
+        self.ending = f"exited with status {code}" if code >= 0 else f"was killed by {name_of(-code)}"
+        if self.stopping:
+            self.status = 0
+
+    def idle(self, seconds: float) -> bool:
+        """Serve for some time, or until the end is asked for; answer whether it was."""
+        deadline = time.monotonic() + seconds
+        while not self.stopping and (left := deadline - time.monotonic()) > 0:
+            self._serve(left)
+        if self.stopping:
+            self.status = 0
+        return self.stopping
+
+    def _serve(self, timeout: float | None) -> None:
+        for key, _ in self._selector.select(timeout):
+            if key.fd == self._woken:
+                self._hear_signals()
+            else:
+                self._copy(key.fd)
+
+    def _hear_signals(self) -> None:
+        with suppress(BlockingIOError):
+            for number in os.read(self._woken, 512):
+                self._hear(number)
+
+    def _hear(self, number: int) -> None:
+        if number in map(number_of, _STOPS):
+            self.stopping = True
+        if number == signal.SIGHUP:
+            self._supervisor.reopen_streams()
+        if number != signal.SIGCHLD and self.child is not None and self.child.poll() is None:
+            self._pass_on(number, self.child)
+
+    @staticmethod
+    def _pass_on(number: int, child: subprocess.Popen[bytes]) -> None:
+        # SIGHUP ends a program that doesn't expect it; a rotation of the logs must not.
+        if number != signal.SIGHUP or catches(child.pid, number):
+            child.send_signal(number)
+
+    def _copy(self, fd: int) -> bool:
+        try:
+            data = os.read(fd, 65536)
+        except BlockingIOError:
+            return False
+        while data:
+            try:
+                data = data[os.write(self._outputs[fd], data) :]
+            except OSError as error:  # a full disk: what the program writes is not worth its life
+                tell(f"cannot write {len(data)} bytes of output: {error.strerror}")
+                break
+        return True
+
+    def _drain(self) -> None:
+        for fd in self._outputs:
+            while self._copy(fd):
+                pass
+
+
+def _ignore(_signum: int, _frame: FrameType | None) -> None:
+    """Let the signal wake the selector, and do nothing else."""
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Whether the process has a handler for the signal; false where nobody can be asked. proc_pid_status(5), SigCgt."""
+    with suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
+    return False
