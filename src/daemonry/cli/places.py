@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from ..errors import ControlError
 from ..record import Record
@@ -76,16 +77,50 @@ def make_directories(target: Target) -> None:
             os.makedirs(os.path.dirname(path), mode=0o755 if os.geteuid() == 0 else 0o700, exist_ok=True)
 
 
-def remember(target: Target, words: list[str]) -> None:
-    """Keep how the daemon was started: the words behind ``daemonry start``, and the working directory."""
+@contextmanager
+def remembered(target: Target | None, words: list[str]) -> Iterator[None]:
+    """Keep how a daemon is started, from before it is; forget it when that fails.
+
+    Who comes out of the block has failed: the launcher of a daemon that is up leaves by ``os._exit``, in the block.
+
+    :param words: those behind ``daemonry start``.
+    """
     import json
 
-    if target.memory is None:
+    if target is None or target.memory is None:
+        yield
         return
-    draft = f"{target.memory}.{os.getpid()}"
-    with open(draft, "w", encoding="utf-8") as file:
-        json.dump({"words": words, "directory": os.getcwd()}, file)
-    os.replace(draft, target.memory)
+    make_directories(target)
+    before = _bytes_of(target.memory)
+    _write(target.memory, json.dumps({"words": words, "directory": os.getcwd()}).encode())
+    own = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == own:  # and not the daemon, which has become another process
+            _put_back(target.memory, before)
+
+
+def _bytes_of(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: str, data: bytes) -> None:
+    draft = f"{path}.{os.getpid()}"
+    with open(draft, "wb") as file:
+        file.write(data)
+    os.replace(draft, path)
+
+
+def _put_back(path: str, data: bytes | None) -> None:
+    if data is None:
+        os.unlink(path)
+    else:
+        _write(path, data)
 
 
 def recall(target: Target) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InvalidOption
 from . import places
+from .refusal import Refusal
+from .statuses import NOT_INSTALLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,9 +198,8 @@ def environment_of(options: argparse.Namespace) -> dict[str, str]:
 def executable(words: list[str], chroot: str | None, environment: dict[str, str]) -> str:
     """Answer the path of the program, inside its root.
 
-    :raises InvalidOption: when there is none that may be executed, with ENOENT.
+    :raises Refusal: when there is none that may be executed.
     """
-    import errno
     import shutil
 
     program = words[0]
@@ -212,5 +212,5 @@ def executable(words: list[str], chroot: str | None, environment: dict[str, str]
         path = next((each for each in inside if os.access(chroot + each, os.X_OK)), None)
     if path is None:
         where = f" in {chroot}" if chroot is not None else "" if "/" in program else " in PATH"
-        raise InvalidOption("program", f"there is no {program}{where} that may be executed", errno.ENOENT)
+        raise Refusal(f"there is no program {program}{where} that may be executed", NOT_INSTALLED)
     return path

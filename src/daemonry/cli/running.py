@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 
-from ..control import DEFAULT_SCHEDULE
-from ..errors import DaemonStartError, InvalidOption
+from ..control import DEFAULT_SCHEDULE, find, remove_left_over
+from ..errors import DaemonStartError
 from . import places, program_options
-from .statuses import DONE, NOT_INSTALLED, status_of
+from .refusal import Refusal
+from .statuses import DONE, FAILED, USAGE, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from .places import Target
     from .program import Program, Readiness
     from .screen import Screen
     from .supervisor import Supervisor
@@ -43,24 +45,25 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 def start(options: argparse.Namespace, screen: Screen) -> int:
     """Start a program as a daemon."""
     target = program_options.target_of(options)
+    _refuse_running(target)
     _refuse_taken_port(options)
     context = _context(options, keep_streams=False, detach=True)
-    context.show = screen.say if not screen.moves else screen.move
+    context.show = screen.move if screen.moves else screen.say
     context.ticks = screen.moves
     title = target.title if target is not None else options.words[0]
     context.started = "" if screen.quiet else f"{title}: started, process {{pid}}"
-    if target is not None and options.name is not None:
-        places.make_directories(target)
-        places.remember(target, options.told)
-    return _open(context, screen)
+    with places.remembered(target, options.told):
+        return _open(context, target, screen)
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Run a program in the foreground, in the place of this command."""
     target = program_options.target_of(options)
-    if target is not None and options.name is not None:
+    _refuse_running(target)
+    context = _context(options, keep_streams=True, detach=False)
+    if target is not None:
         places.make_directories(target)
-    return _open(_context(options, keep_streams=True, detach=False), screen)
+    return _open(context, target, screen)
 
 
 def _context(options: argparse.Namespace, keep_streams: bool, detach: bool) -> Program | Supervisor:
@@ -82,7 +85,7 @@ def _context(options: argparse.Namespace, keep_streams: bool, detach: bool) -> P
 
 def _require_program(options: argparse.Namespace) -> None:
     if not options.words:
-        raise InvalidOption("program", "none is given; write it behind --: daemonry start --name web -- redis-server")
+        raise Refusal("no program is given; write it behind --: daemonry start --name web -- redis-server", USAGE)
 
 
 def _pidfile(options: argparse.Namespace) -> Any:
@@ -104,28 +107,43 @@ def _readiness(options: argparse.Namespace) -> Readiness:
     return Settled(options.settle)
 
 
+def _refuse_running(target: Target | None) -> None:
+    # The lock decides; this one only says it before anything else can be in the way, such as the daemon's own port.
+    daemon = find(target.pidfile) if target is not None else None
+    if target is not None and daemon is not None:
+        raise Refusal(f"{target.title} is running already: {daemon.process}", FAILED)
+
+
 def _refuse_taken_port(options: argparse.Namespace) -> None:
     if options.wait_port is not None:
         from .readiness import Accepting
 
         if Accepting(options.wait_port).accepts():
-            raise InvalidOption("--wait-port", f"port {options.wait_port} accepts already; somebody else has it")
+            raise Refusal(f"port {options.wait_port} accepts already: somebody else has it", FAILED)
 
 
-def _open(context: Program | Supervisor, screen: Screen) -> int:
+def _open(context: Program | Supervisor, target: Target | None, screen: Screen) -> int:
     log = _Log(context.stdout)
     try:
-        with context:
-            return context.keep()
+        context.open()
     except DaemonStartError as error:
-        screen.complain(_said(error))
-        for line in log.since():
-            screen.say(f"  {line}")
-        return NOT_INSTALLED if isinstance(error, InvalidOption) and error.errno == 2 else status_of(error)
+        _tell_failure(error, log, screen)
+        if target is not None:
+            remove_left_over(target.pidfile)
+        return status_of(error)
+    with context:
+        return context.keep()
+    return FAILED  # the context has swallowed what went wrong, and told of it
 
 
-def _said(error: DaemonStartError) -> str:
-    return str(error).replace("the daemon exited with", "the program exited with").replace("step run_program: ", "")
+def _tell_failure(error: DaemonStartError, log: _Log, screen: Screen) -> None:
+    text = str(error)
+    # The user has given a program and flags, and knows nothing of steps and of what becomes what.
+    for ours, theirs in (("step run_program: ", ""), ("step check_options: ", ""), ("the daemon ", "the program ")):
+        text = text.replace(f": {ours}", f": {theirs}")
+    screen.complain(text)
+    for line in log.since():
+        screen.say(f"  {line}")
 
 
 class _Log:
@@ -160,7 +178,7 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
         options = _as_before(options)
     target = program_options.target_of(options)
     if target is None:
-        raise InvalidOption("restart", "say which daemon, by --name or by --pidfile")
+        raise Refusal("say which daemon, by --name or by --pidfile", USAGE)
     # Refused before the old one is stopped: a typing error must not cost a service.
     _context(options, keep_streams=False, detach=True).plan()
     stop_target(target, schedule, screen)
@@ -172,7 +190,7 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
 
     names = options.words or ([options.name] if options.name else [])
     if len(names) != 1:
-        raise InvalidOption("restart", "say which daemon, by its name, or a program behind --")
+        raise Refusal("say which daemon, by its name, or a program behind --", USAGE)
     kept = places.recall(places.target_of(names[0]))
     os.chdir(kept["directory"])
     return parse("restart", kept["words"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 
+from ..errors import InvalidOption
+from .refusal import Refusal
+
 # Plain numbers: the module enum would cost `daemonry status` more than all that it does.
 DONE = 0
 FAILED = 1
@@ -27,4 +30,8 @@ _OF_ERRNO = {
 
 def status_of(error: BaseException) -> int:
     """Answer the exit status for an error that ended the command."""
+    if isinstance(error, Refusal):
+        return error.status
+    if isinstance(error, InvalidOption):
+        return USAGE
     return _OF_ERRNO.get(getattr(error, "errno", None) or 0, FAILED)
