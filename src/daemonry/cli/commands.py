@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 from ..record import Record
 from .screen import Screen, paint
-from .statuses import DONE, USAGE, status_of
+from .statuses import DONE, FAILED, USAGE, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 class Command(Record):
     """A subcommand: the module and the function that do it, what it takes, and what its help says.
 
-    :ivar adds: ``str``, the function that adds its flags; ``target``, what the help calls the daemon that it takes.
+    :ivar adds: ``str``, the function that adds its flags.
+    :ivar target: ``str``, what the help calls the daemon that it takes.
+    :ivar is_plain: ``bool``, whether it has no other flags than ``--json`` and ``--quiet``.
     """
 
     module: str
     function: str
     adds: str = ""
     target: str = ""
+    is_plain: bool = False
     summary: str
     usage: str
     examples: tuple[str, ...]
@@ -90,6 +94,7 @@ COMMANDS = {
         function="status",
         adds="add_json",
         target="NAME|PIDFILE",
+        is_plain=True,
         summary="tell whether a daemon runs",
         usage="[--json] NAME|PIDFILE",
         examples=("daemonry status web", "daemonry status --json /run/job.pid"),
@@ -175,6 +180,9 @@ def carry_out(function: Callable[[argparse.Namespace, Screen], int], options: ar
     screen = Screen(options.quiet)
     try:
         return function(options, screen)
+    except BrokenPipeError:  # `daemonry list | head`: whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        return FAILED
     except (DaemonError, OSError) as error:
         screen.complain(str(error))
         return status_of(error)
@@ -193,11 +201,24 @@ def _module(command: Command) -> Any:
     return importlib.import_module(f".{command.module}", __package__)
 
 
-def parse(name: str, words: list[str]) -> argparse.Namespace:
+_PLAIN_FLAGS = {"--json", "-q", "--quiet"}
+
+
+class _Plain:
+    def __init__(self, **options: object) -> None:
+        self.__dict__.update(options)
+
+
+def parse(name: str, words: list[str]) -> Any:
     """Answer what the words behind a command mean.
 
     :raises SystemExit: when that is nothing, or when help is asked for.
     """
+    command = COMMANDS[name]
+    target = [word for word in words if not word.startswith("-")]
+    if command.is_plain and len(target) == 1 and _PLAIN_FLAGS.issuperset(set(words) - set(target)):
+        # What monitors ask in a loop: argparse would cost as much as all the rest.
+        return _Plain(target=target[0], json="--json" in words, quiet=bool({"-q", "--quiet"} & set(words)))
     # What is behind -- is the program's own, and argparse would drop a second -- of it.
     at = words.index("--") if "--" in words else len(words)
     options = parser_of(name).parse_args(words[:at])
@@ -219,7 +240,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         usage=f"daemonry {name} {command.usage}",
         description=f"{command.summary[0].upper()}{command.summary[1:]}.",
         epilog=f"{'example' if len(command.examples) == 1 else 'examples'}:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and answers")
@@ -228,6 +249,13 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if command.adds:
         getattr(_module(command), command.adds)(parser)
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    import argparse
+
+    # With a width of its own argparse need not import shutil to ask the terminal.
+    return argparse.RawDescriptionHelpFormatter(prog, width=100)
 
 
 def overview() -> str:

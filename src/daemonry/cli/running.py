@@ -193,7 +193,8 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
         raise Refusal("say which daemon, by its name, or a program behind --", USAGE)
     kept = places.recall(places.target_of(names[0]))
     os.chdir(kept["directory"])
-    return parse("restart", kept["words"])
+    remembered: argparse.Namespace = parse("restart", kept["words"])
+    return remembered
 
 
 def plan(options: argparse.Namespace, screen: Screen) -> int:
