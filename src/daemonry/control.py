@@ -44,7 +44,7 @@ def find(pidfile: AnyPath | Any) -> Daemon | None:
 
     Source: the FHS, 3.15 (/run); systemd.service(5), PIDFile=; start-stop-daemon(8), ``--pidfile``.
     """
-    path = os.path.abspath(os.fsdecode(getattr(pidfile, "path", pidfile)))
+    path = _path_of(pidfile)
     deadline = time.monotonic() + _CHANGING
     while True:
         try:
@@ -57,6 +57,10 @@ def find(pidfile: AnyPath | Any) -> Daemon | None:
         if time.monotonic() > deadline:
             raise ControlError(errno.EPERM, f"cannot tell by {path}: {doubt}", path)
         time.sleep(_PAUSE)
+
+
+def _path_of(pidfile: AnyPath | Any) -> str:
+    return os.path.abspath(os.fsdecode(getattr(pidfile, "path", pidfile)))
 
 
 def _look(path: str) -> tuple[Daemon | None, str | None]:
@@ -119,7 +123,8 @@ class Daemon(Record):
         :raises ControlError: when this user may not.
         """
         if not self._send(signum, self._is_still_found):
-            raise NotRunning(errno.ESRCH, f"{self.process} has ended", self.pidfile, self.pid)
+            state = f"runs, but {self.pidfile} is not its own any more" if self.is_running else "has ended"
+            raise NotRunning(errno.ESRCH, f"{self.process} {state}", self.pidfile, self.pid)
 
     def reload(self) -> None:
         """Send it SIGHUP, on which a daemon reads its configuration again, and reopens its logs; see daemon(7)."""
@@ -165,8 +170,11 @@ class Daemon(Record):
         try:
             return process.send_signal(self.pid, signum, still_meant)
         except PermissionError as error:
-            name = signal.Signals(signum).name
-            message = f"cannot send {name} to {self.process}: it is another user's; ask as that user, or as root"
+            from .signals import name_of
+
+            message = (
+                f"cannot send {name_of(signum)} to {self.process}: it is another user's; ask as that user, or as root"
+            )
             raise ControlError(error.errno, message, self.pidfile, self.pid) from error
 
     def _is_still_found(self) -> bool:
@@ -174,13 +182,14 @@ class Daemon(Record):
         return found is not None and (found.pid, found.process.born) == (self.pid, self.process.born)
 
 
-def remove_left_over(pidfile: AnyPath) -> bool:
+def remove_left_over(pidfile: AnyPath | Any) -> bool:
     """Take away the pidfile of a daemon that has ended; answer whether there is none any more.
 
+    :param pidfile: a path, or a lock that has a ``path``.
     :raises lockfile.LockFailed: when the file can't be used.
     """
     from . import pidfile_on_disk
 
-    path = os.path.abspath(os.fsdecode(pidfile))
+    path = _path_of(pidfile)
     with pidfile_on_disk.directory_of(path) as directory:
         return pidfile_on_disk.clear(path, directory) is None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FOREVER = "forever"
 # Seconds that a signal without a time behind it, the last one, is given to have its effect.
 _LAST_WAIT = 5.0
+# Microseconds: nobody waits more exactly.
+_DECIMALS = 6
 
 
 class Send(Record):
@@ -26,7 +28,8 @@ class Send(Record):
     signum: int
 
     def __str__(self) -> str:
-        return name_of(self.signum).replace("SIG", "", 1)
+        name = name_of(self.signum)
+        return name[3:] if name.startswith("SIG") else f"-{self.signum}"
 
 
 class Wait(Record):
@@ -35,7 +38,8 @@ class Wait(Record):
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.seconds:g}"
+        # No exponent, which would not be read again.
+        return f"{self.seconds:.{_DECIMALS}f}".rstrip("0").rstrip(".")
 
 
 class Schedule(Record):
@@ -65,14 +69,14 @@ def parse(text: str | float | Schedule) -> Schedule:
     """
     if isinstance(text, Schedule):
         return text
-    words = str(text).split("/")
+    words = _written(text).split("/")
     if len(words) == 1 and _is_seconds(words[0]):
         words = ["TERM", words[0], "KILL", words[0]]
     before, after = words, []
     if FOREVER in words:
         at = words.index(FOREVER)
         before, after = words[:at], words[at + 1 :]
-        if not any(map(_is_seconds, after)):
+        if not any(_is_seconds(word) and float(word) > 0 for word in after):
             raise ValueError(f"schedule {text!r}: what is done for ever has to wait between, as in TERM/{FOREVER}/5")
     once, again = tuple(_item(word, text) for word in before), tuple(_item(word, text) for word in after)
     if not any(isinstance(item, Send) for item in (*once, *again)):
@@ -82,9 +86,15 @@ def parse(text: str | float | Schedule) -> Schedule:
     return Schedule(once=once, again=again)
 
 
+def _written(text: str | float) -> str:
+    if isinstance(text, (int, float)) and not 0 <= text < math.inf:  # written out, -9 would be the signal
+        raise ValueError(f"schedule {text!r}: {text!r} is no number of seconds")
+    return f"{text:.{_DECIMALS}f}" if isinstance(text, float) else str(text)
+
+
 def _item(word: str, text: object) -> Item:
     if _is_seconds(word):
-        return Wait(seconds=float(word))
+        return Wait(seconds=round(float(word), _DECIMALS))
     try:
         return Send(signum=number_of(word.removeprefix("-")))
     except ValueError as error:

@@ -26,6 +26,9 @@ def put_on(fd: int, process: Process) -> None:
     sealed = now - now % _SECOND + _mark(fd, process)
     # Never later than now: a process that is given this one's number next must be younger than the file.
     os.utime(fd, ns=(now, sealed if sealed <= now else sealed - _SECOND))
+    if is_lost(fd):
+        # Then its age has to do: cut to a whole second, the file would be older than a process that has just started.
+        os.utime(fd, ns=(now, now - now % _SECOND + _SECOND))
 
 
 def fits(fd: int, process: Process) -> bool:
@@ -35,11 +38,14 @@ def fits(fd: int, process: Process) -> bool:
 
 def is_lost(fd: int) -> bool:
     """Whether the file system keeps whole seconds only, so that no seal can be on its files."""
-    return os.fstat(fd).st_mtime_ns % _SECOND == 0
+    found = os.fstat(fd)
+    # The time of change as well, which nobody can set: whole seconds in the other may be somebody's, or an archive's.
+    return found.st_mtime_ns % _SECOND == 0 == found.st_ctime_ns % _SECOND
 
 
 def _mark(fd: int, process: Process) -> int:
-    text = b"%d %d %d %s" % (process.pid, process.born, os.fstat(fd).st_ino, _boot())
+    found = os.fstat(fd)
+    text = b"%d %d %d %d %s" % (process.pid, process.born, found.st_dev, found.st_ino, _boot())
     return (1 + zlib.crc32(text) % (_SECOND // _UNIT - 1)) * _UNIT
 
 
