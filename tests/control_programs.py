@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemonry import control, kernel_lock
-from harness.probe import facts_of
+from harness.probe import facts_of, status_of
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def sleeping() -> Iterator[int]:
     with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as running:
         wait_for(lambda: facts_of(running.pid).comm == "sleep", what="it is the program")
         yield running.pid
-        state = facts_of(running.pid).state if running.poll() is None else "ended"
+        # It may not yet have come to sleep when a short test is over.
+        state = wait_for(lambda: status_of(running.pid)["State"][0].strip("RD"), what="it sleeps or has ended")
         running.kill()
     assert state == "S"
 

@@ -13,7 +13,7 @@ from daemonry.schedule import Schedule, Send, Wait, number_of, parse
 
 TERM, KILL = Send(signum=signal.SIGTERM), Send(signum=signal.SIGKILL)
 
-SIGNALS = st.sampled_from(sorted(signal.valid_signals())).flatmap(
+SIGNALS = st.sampled_from(sorted(map(int, signal.valid_signals()))).flatmap(
     lambda number: st.sampled_from([f"-{number}", *_names_of(number)])
 )
 SECONDS = st.floats(0, 1e12).map(lambda number: f"{number:.9f}") | st.integers(0, 10**12).map(str)
@@ -59,7 +59,7 @@ def test_what_follows_forever_is_done_over_and_over() -> None:
     assert [str(item) for item in islice(parse("forever/TERM/5").items(), 3)] == ["TERM", "5", "TERM"]
 
 
-@pytest.mark.parametrize("number", sorted(signal.valid_signals()))
+@pytest.mark.parametrize("number", sorted(map(int, signal.valid_signals())))
 def test_every_signal_of_the_system_can_be_sent_and_is_written_so_that_it_is_read_again(number: int) -> None:
     """Also those without a name, of which there are some among the real-time signals."""
     assert parse(f"-{number}/1").once[0] == Send(signum=number)
