@@ -19,9 +19,14 @@ def main(words: list[str] | None = None) -> int:
 
     :param words: those behind the command's own name; ``None`` for those that the process was started with.
     """
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["complete"]:  # asked by the scripts that `daemonry completion` prints, not by users
+        from .completion import complete
+
+        return complete(words[1:])
     from .commands import perform
 
-    return perform(sys.argv[1:] if words is None else words)
+    return perform(words)
 
 
 def service(context: DaemonContext, main: Callable[[], Any], words: list[str] | None = None) -> NoReturn:

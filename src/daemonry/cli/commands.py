@@ -155,10 +155,6 @@ def perform(words: list[str]) -> int:
     if words[0] == "--version":
         print(f"daemonry {_version()}")
         return DONE
-    if words[0] == "complete":  # asked by the scripts that `daemonry completion` prints, not by users
-        from .completion import complete
-
-        return complete(words[1:])
     if words[0] not in COMMANDS:
         Screen().complain(f"there is no command {words[0]!r}; try: daemonry --help")
         return USAGE
