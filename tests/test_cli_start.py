@@ -1,0 +1,533 @@
+"""daemonry start, restart, plan and run: what a program finds when it is started, and what a failed start leaves."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.probe import facts_of
+from harness.waiting import is_alive, wait_for, wait_for_exit
+
+if TYPE_CHECKING:
+    from harness.commands import Daemonry
+
+pytest_plugins = ["harness.commands"]
+
+# Up as soon as it is executed: what becomes of it later is not what most tests ask.
+AT_ONCE = ("--settle", "0")
+SLEEP = ("--", "sleep", "60")
+
+
+def children_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+def command_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
+# What the program finds
+
+
+def test_the_program_itself_is_the_daemon(daemonry: Daemonry) -> None:
+    """The pidfile's process is the program, init its parent, and it has what daemon(7) asks for and nothing else."""
+    started = daemonry("start", "--name", daemonry.name, *AT_ONCE, *SLEEP).check()
+    pid = daemonry.pid()
+    assert (started.stdout, started.stderr) == ("", f"{daemonry.name}: started, process {pid}\n")
+    assert daemonry.daemons.survivor() == pid
+    found = facts_of(pid)
+    assert command_of(pid) == ["sleep", "60"]
+    assert found.ppid == 1
+    assert found.sid not in (pid, os.getsid(0), 0)
+    assert found.pgid == found.sid
+    assert found.tty == 0
+    assert (found.cwd, found.root, found.umask) == ("/", "/", 0o022)
+    assert found.core_limit == ("0", "0")
+    assert found.environment["DAEMONRY_PID"] == str(pid)
+    assert "NOTIFY_SOCKET" not in found.environment
+    log, pidfile = str(daemonry.log()), str(daemonry.pidfile())
+    assert [each.target for each in found.descriptors] == ["/dev/null", log, log, pidfile]
+    assert children_of(pid) == ""
+    daemonry.stop()
+
+
+def test_what_it_writes_is_appended_to_the_log(daemonry: Daemonry) -> None:
+    daemonry.log().parent.mkdir(exist_ok=True)
+    daemonry.log().write_text("of yesterday\n")
+    daemonry.start("--", "sh", "-c", "echo out; echo err >&2; exec sleep 60")
+    assert daemonry.log().read_text() == "of yesterday\nout\nerr\n"
+    daemonry.stop()
+
+
+@pytest.mark.parametrize("by", ["SIG_IGN", "nohup", "blocked"])
+def test_signals_are_clean_whatever_the_launcher_ignored_or_blocked(daemonry: Daemonry, by: str) -> None:
+    """What a program finds ignored it goes on ignoring: a daemon deaf to SIGHUP could not be reloaded."""
+    numbers = (signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1)
+
+    def ignore() -> None:
+        for each in numbers if by == "SIG_IGN" else ():
+            signal.signal(each, signal.SIG_IGN)
+        if by == "blocked":
+            signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    pid = daemonry.start(*AT_ONCE, *SLEEP, preexec=ignore, through=["nohup"] if by == "nohup" else [])
+    found = facts_of(pid)
+    assert (found.ignored, found.blocked, found.caught) == ((), (), ())
+    daemonry.stop()
+
+
+def test_the_directory_and_the_umask_are_those_of_the_flags(daemonry: Daemonry) -> None:
+    """A relative directory is the launcher's."""
+    pid = daemonry.start(*AT_ONCE, "--chdir", "public", "--umask", "027", *SLEEP)
+    found = facts_of(pid)
+    assert (found.cwd, found.umask) == (str(daemonry.daemons.public), 0o027)
+    daemonry.stop()
+
+
+def test_allow_core_leaves_the_limit_and_no_new_privileges_is_set(daemonry: Daemonry) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    limit = 4096 if before == resource.RLIM_INFINITY else min(before, 4096)
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+
+    pid = daemonry.start(*AT_ONCE, "--allow-core", "--no-new-privileges", *SLEEP, preexec=lower)
+    found = facts_of(pid)
+    assert found.core_limit == (str(limit), str(limit))
+    assert found.no_new_privileges
+    daemonry.stop()
+
+
+def test_each_stream_has_its_flag(daemonry: Daemonry) -> None:
+    (daemonry.directory / "input").write_text("a line\n")
+    flags = ("--stdin", "input", "--stdout", "out", "--stderr", "err")
+    daemonry.start(*flags, "--", "sh", "-c", 'read line; echo "read $line"; echo err >&2; exec sleep 60')
+    assert (daemonry.directory / "out").read_text() == "read a line\n"
+    assert (daemonry.directory / "err").read_text() == "err\n"
+    assert not daemonry.log().exists()
+    daemonry.stop()
+
+
+def test_output_is_both_streams_but_for_the_one_that_is_named(daemonry: Daemonry) -> None:
+    flags = ("--output", "both", "--stderr", "err")
+    daemonry.start(*flags, "--", "sh", "-c", "echo out; echo err >&2; exec sleep 60")
+    assert (daemonry.directory / "both").read_text() == "out\n"
+    assert (daemonry.directory / "err").read_text() == "err\n"
+    daemonry.stop()
+
+
+def test_env_is_laid_over_the_launchers_environment(daemonry: Daemonry) -> None:
+    flags = ("--env", "GIVEN=a=b", "--env", "KEPT=no", "--env", "EMPTY=")
+    pid = daemonry.start(*AT_ONCE, *flags, *SLEEP, env={"KEPT": "yes", "OTHER": "1"})
+    found = facts_of(pid).environment
+    assert [found[name] for name in ("GIVEN", "KEPT", "EMPTY", "OTHER")] == ["a=b", "no", "", "1"]
+    daemonry.stop()
+
+
+def test_a_clean_environment_is_path_and_what_env_sets(daemonry: Daemonry) -> None:
+    """DAEMONRY_PID belongs to the pidfile's lock."""
+    flags = ("--clean-env", "--env", "GIVEN=1", "--env", daemonry.marker)
+    pid = daemonry.start(*AT_ONCE, *flags, *SLEEP, env={"OTHER": "1"})
+    found = facts_of(pid).environment
+    marker = daemonry.marker.partition("=")[0]
+    assert set(found) - {"LC_CTYPE"} == {"PATH", "GIVEN", "DAEMONRY_PID", marker}
+    daemonry.stop()
+
+
+def test_a_program_is_looked_for_in_the_path_that_it_gets(daemonry: Daemonry) -> None:
+    tool = daemonry.directory / "my-tool"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(0o755)
+    path = f"PATH={daemonry.directory}:{os.environ['PATH']}"
+    assert command_of(daemonry.start("--env", path, "--", "my-tool")) == ["sleep", "60"]
+    daemonry.stop()
+
+
+def test_a_descriptor_is_preserved_under_its_number(daemonry: Daemonry) -> None:
+    """And the pidfile's is the only other: what the launcher was started with is closed."""
+    with open(daemonry.directory / "kept", "w") as kept, open(daemonry.directory / "leak", "w") as leak:
+        numbers = (kept.fileno(), leak.fileno())
+        pid = daemonry.start(*AT_ONCE, "--preserve-fd", kept.fileno(), *SLEEP, pass_fds=numbers)
+        found = facts_of(pid)
+        assert found.descriptor(kept.fileno()).target == kept.name
+        assert {each.target for each in found.descriptors[3:]} == {kept.name, str(daemonry.pidfile())}
+    daemonry.stop()
+
+
+def test_quiet_says_nothing_of_a_start_that_succeeds(daemonry: Daemonry) -> None:
+    started = daemonry("start", "--quiet", "--name", daemonry.name, *AT_ONCE, *SLEEP).check()
+    assert (started.stdout, started.stderr) == ("", "")
+    daemonry.stop()
+
+
+def test_without_a_name_and_a_pidfile_nothing_is_written(daemonry: Daemonry) -> None:
+    started = daemonry("start", *AT_ONCE, *SLEEP).check()
+    pid = daemonry.daemons.survivor()
+    assert started.stderr == f"sleep: started, process {pid}\n"
+    assert [each.target for each in facts_of(pid).descriptors] == ["/dev/null"] * 3
+    assert daemonry.left() == []
+    daemonry.daemons.stop(pid)
+
+
+def test_a_pidfile_alone_is_enough(daemonry: Daemonry) -> None:
+    started = daemonry("start", "--pidfile", "p.pid", *AT_ONCE, *SLEEP).check()
+    pid = int((daemonry.directory / "p.pid").read_text())
+    assert started.stderr == f"p.pid: started, process {pid}\n"
+    assert f"process {pid}" in daemonry("status", "./p.pid").check().stdout
+    daemonry("stop", "./p.pid").check()
+    assert not (daemonry.directory / "p.pid").exists()
+
+
+@pytest.mark.root_only("another user's process")
+def test_user_and_group_are_those_of_the_flags(daemonry: Daemonry, ordinary_user: str) -> None:
+    """Its log, made by root, is its own: it may be reopened, and rotated."""
+    user = pwd.getpwnam(ordinary_user)
+    pid = daemonry.start(*AT_ONCE, "--user", ordinary_user, "--group", "daemon", *SLEEP)
+    found, group = facts_of(pid), grp.getgrnam("daemon").gr_gid
+    assert set(found.uids) == {user.pw_uid}
+    assert set(found.gids) == {group}
+    assert set(found.groups) == {*os.getgrouplist(ordinary_user, group)}
+    assert found.capabilities == 0
+    assert daemonry.log().stat().st_uid == user.pw_uid
+    daemonry.stop()
+
+
+@pytest.mark.root_only("another user's process")
+def test_the_supplementary_groups_can_be_left_away(daemonry: Daemonry, ordinary_user: str) -> None:
+    """Of the launcher's none is left in either case."""
+    user = pwd.getpwnam(ordinary_user)
+    flags = ("--user", ordinary_user, "--no-supplementary-groups")
+    pid = daemonry.start(*AT_ONCE, *flags, *SLEEP, extra_groups=[0, 4])
+    found = facts_of(pid)
+    assert set(found.gids) == {user.pw_gid}
+    assert set(found.groups) <= {user.pw_gid}
+    daemonry.stop()
+
+
+@pytest.mark.root_only("chroot(2)")
+def test_the_program_is_inside_its_root(daemonry: Daemonry) -> None:
+    """Named by its path in there; its log is outside, where the flags were given."""
+    jail = daemonry.daemons.jail()
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    words = subprocess.run(["ldd", sleep], check=True, capture_output=True, text=True).stdout.split()
+    for path in (sleep, *filter(os.path.isabs, words)):
+        inside = Path(f"{jail}{path}")
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, inside)
+    pid = daemonry.start(*AT_ONCE, "--chroot", jail, "--", sleep, "60")
+    found = facts_of(pid)
+    assert (found.root, found.cwd) == (str(jail), str(jail))
+    assert found.descriptor(1).target == str(daemonry.log())
+    daemonry.stop()
+    failed = daemonry("start", "--name", daemonry.name, "--chroot", jail, "--", "cat").check(5)
+    assert f"there is no program cat in {jail}" in failed.stderr
+
+
+# What is refused, and what fails
+
+
+def fails(daemonry: Daemonry, status: int, *words: object, **options: object) -> str:
+    """Answer what a start has said that fails and leaves nothing behind."""
+    failed = daemonry("start", "--name", daemonry.name, *words, **options).check(status)
+    assert failed.stdout == ""
+    assert daemonry.left() == []
+    assert daemonry.daemons.alive() == []
+    daemonry("status", daemonry.name).check(3)
+    return failed.stderr
+
+
+def test_a_program_that_is_not_there_has_its_own_status(daemonry: Daemonry) -> None:
+    message = fails(daemonry, 5, "--", "no-such-program-here", "x")
+    assert message == "daemonry: there is no program no-such-program-here in PATH that may be executed\n"
+    message = fails(daemonry, 5, "--", "./none")
+    assert message == "daemonry: there is no program ./none that may be executed\n"
+
+
+def test_no_program_is_a_mistake_in_use(daemonry: Daemonry) -> None:
+    for words in ([], ["--"]):
+        assert "no program is given; write it behind --" in fails(daemonry, 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--umask", "9"),
+        ("--umask", "1777"),
+        ("--wait-port", "0"),
+        ("--wait-port", "65536"),
+        ("--wait-port", "http"),
+        ("--settle", "-1"),
+        ("--timeout", "nan"),
+        ("--env", "NOVALUE"),
+        ("--env", "=x"),
+        ("--preserve-fd", "x"),
+        ("--preserve-fd", "917"),
+        ("--chdir", "no-such-directory"),
+        ("--chroot", "no-such-directory"),
+        ("--user", "no-such-user"),
+        ("--group", "no-such-group"),
+        ("--restart", "sometimes"),
+        ("--restart-limit", "often"),
+        ("--restart-pause", "-1"),
+        ("--nonsense", "1"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_a_mistake_in_use(daemonry: Daemonry, flag: str, value: str) -> None:
+    """The message names the flag or the option, and the value; nothing has been started or written."""
+    message = fails(daemonry, 2, flag, value, *SLEEP)
+    name = {"--user": "uid", "--group": "gid", "--chdir": "working_directory", "--chroot": "chroot_directory"}
+    assert name.get(flag, flag) in message or flag in message or flag[2:].replace("-fd", "") in message, message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("name", ["a/b", ".hidden", "-x", "", "a b"])
+def test_a_name_that_cannot_be_a_file_is_refused(daemonry: Daemonry, name: str) -> None:
+    message = daemonry("start", f"--name={name}", *SLEEP).check(2).stderr
+    assert "invalid name (letters, digits and _.@-) value" in message
+
+
+def test_a_log_that_cannot_be_opened_ends_the_start(daemonry: Daemonry) -> None:
+    """The message names the file and what the system said."""
+    (daemonry.directory / "log").mkdir()
+    message = fails(daemonry, 2, "--output", "log", *SLEEP)
+    assert f"{daemonry.directory}/log" in message
+    message = fails(daemonry, 2, "--output", "none/log", *SLEEP)
+    assert f"{daemonry.directory}/none" in message
+
+
+@pytest.mark.unprivileged_only("root may write everywhere")
+def test_a_log_of_others_ends_the_start(daemonry: Daemonry) -> None:
+    message = fails(daemonry, 2, "--output", "/etc/passwd", *SLEEP)
+    assert "/etc/passwd" in message
+    assert "ermission denied" in message
+
+
+@pytest.mark.unprivileged_only("root may become any user")
+def test_an_ordinary_user_cannot_start_for_another(daemonry: Daemonry) -> None:
+    assert "root" in fails(daemonry, 2, "--user", "root", *SLEEP)
+
+
+def test_a_program_that_ends_at_once_is_a_start_that_failed(daemonry: Daemonry) -> None:
+    """The user is told how it ended, and the last lines that it wrote, but none that the log had before."""
+    daemonry.log().parent.mkdir(exist_ok=True)
+    daemonry.log().write_text("of yesterday\n")
+    program = "for i in 1 2 3 4 5 6 7 8 9 10 11; do echo line $i; done; echo the last >&2; exit 3"
+    message = fails(daemonry, 1, "--", "sh", "-c", program)
+    first, *lines = message.splitlines()
+    assert first == "daemonry: cannot start the daemon: the program exited with status 3 before it was ready"
+    assert lines == [f"  line {i}" for i in range(3, 12)] + ["  the last"]
+
+
+def test_the_last_words_are_shown_wherever_they_were_written(daemonry: Daemonry) -> None:
+    """Programs complain on standard error, which may have a file of its own."""
+    message = fails(daemonry, 1, "--stderr", "err", "--", "sh", "-c", "echo out; echo no such thing >&2; exit 1")
+    assert "  no such thing\n" in message
+
+
+def test_a_program_that_is_killed_is_a_start_that_failed(daemonry: Daemonry) -> None:
+    assert "the program was killed by SIGKILL" in fails(daemonry, 1, "--", "sh", "-c", "kill -KILL $$")
+
+
+def test_a_program_that_ends_well_at_once_has_not_become_a_daemon(daemonry: Daemonry) -> None:
+    assert "the program exited with status 0 before it was ready" in fails(daemonry, 1, "--", "true")
+
+
+def test_a_script_whose_interpreter_is_missing_is_told_of_by_its_name(daemonry: Daemonry) -> None:
+    script = daemonry.directory / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    message = fails(daemonry, 1, "--", "./script")
+    assert f"cannot execute {script}: No such file or directory" in message
+    assert "does its first line name an interpreter that is there?" in message
+
+
+def test_a_file_that_is_no_program_is_told_of_by_its_name(daemonry: Daemonry) -> None:
+    script = daemonry.directory / "script"
+    script.write_bytes(b"\x7fELF and so on")
+    script.chmod(0o755)
+    assert f"cannot execute {script}: Exec format error" in fails(daemonry, 1, "--", "./script")
+
+
+def test_a_second_one_is_refused_and_the_first_goes_on(daemonry: Daemonry) -> None:
+    """The message names the process; what is remembered is how the running one was started."""
+    pid = daemonry.start(*AT_ONCE, *SLEEP)
+    memory = daemonry.memory().read_text()
+    second = daemonry("start", "--name", daemonry.name, *AT_ONCE, "--", "sleep", "50").check(1)
+    assert f"{daemonry.name} is running already: process {pid} (sleep)" in second.stderr
+    assert daemonry.pid() == pid
+    assert daemonry.memory().read_text() == memory
+    assert daemonry.daemons.alive() == [pid]
+    daemonry.stop()
+
+
+def test_one_that_is_not_up_in_time_is_ended(daemonry: Daemonry) -> None:
+    message = fails(daemonry, 1, "--notify", "--timeout", "0.3", *SLEEP)
+    assert "not ready within 0.3 s" in message or "0.3" in message
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_an_interrupted_start_ends_the_program_too(daemonry: Daemonry, number: int, status: int) -> None:
+    """Ctrl-C, or timeout(1): what was half started is ended, and leaves nothing."""
+    starting = daemonry.begin("start", "--name", daemonry.name, "--notify", *SLEEP)
+    wait_for(lambda: daemonry.pidfile().exists() and facts_of(daemonry.pid()).comm == "sleep")
+    starting.signal(number)
+    starting.wait().check(status)
+    assert daemonry.daemons.alive() == []
+    assert daemonry.left() == []
+    daemonry("status", daemonry.name).check(3)
+
+
+def test_a_failed_start_leaves_the_memory_of_the_last_good_one(daemonry: Daemonry) -> None:
+    """So that restart still knows how it was started when it worked."""
+    daemonry.start(*AT_ONCE, *SLEEP)
+    memory = daemonry.memory().read_text()
+    daemonry.stop()
+    daemonry("start", "--name", daemonry.name, "--", "false").check(1)
+    assert daemonry.memory().read_text() == memory
+
+
+# Again, and not at all
+
+
+def test_restart_starts_it_as_it_was_started(daemonry: Daemonry) -> None:
+    """With the same words, the same flags and from the same directory, wherever it is said."""
+    flags = ("--chdir", "public", "--umask", "077", "--env", "GIVEN=1")
+    pid = daemonry.start(*AT_ONCE, *flags, *SLEEP)
+    again = daemonry("restart", daemonry.name, cwd="/").check()
+    new = daemonry.pid()
+    assert new != pid
+    assert not is_alive(pid)
+    assert f"{daemonry.name}: stopped, process {pid}" in again.stderr
+    assert f"{daemonry.name}: started, process {new}" in again.stderr
+    found = facts_of(new)
+    assert (found.cwd, found.umask, found.environment["GIVEN"]) == (str(daemonry.daemons.public), 0o077, "1")
+    assert command_of(new) == ["sleep", "60"]
+    assert daemonry.daemons.survivor() == new
+    daemonry("restart", daemonry.name).check()
+    daemonry.stop()
+
+
+def test_restart_with_another_program_remembers_that(daemonry: Daemonry) -> None:
+    daemonry.start(*AT_ONCE, *SLEEP)
+    daemonry("restart", "--name", daemonry.name, *AT_ONCE, "--", "sleep", "50").check()
+    assert command_of(daemonry.pid()) == ["sleep", "50"]
+    daemonry("restart", daemonry.name).check()
+    assert command_of(daemonry.pid()) == ["sleep", "50"]
+    daemonry.stop()
+
+
+def test_restart_of_one_that_does_not_run_starts_it(daemonry: Daemonry) -> None:
+    daemonry.start(*AT_ONCE, *SLEEP)
+    daemonry.stop()
+    again = daemonry("restart", daemonry.name).check()
+    assert f"{daemonry.name}: not running" in again.stderr
+    daemonry.stop()
+
+
+def test_a_typing_error_costs_no_service(daemonry: Daemonry) -> None:
+    """What can be seen to be wrong before the old one is stopped leaves it running."""
+    pid = daemonry.start(*AT_ONCE, *SLEEP)
+    for status, words in (
+        (5, ("--", "no-such-program-here")),
+        (2, ("--umask", "9", *SLEEP)),
+        (2, ("--user", "no-such-user", *SLEEP)),
+        (2, ("--chdir", "none", *SLEEP)),
+        (2, ("--schedule", "NONSENSE/1", *SLEEP)),
+        (2, ("--",)),
+    ):
+        daemonry("restart", "--name", daemonry.name, *words).check(status)
+        assert daemonry.pid() == pid
+        assert is_alive(pid)
+    daemonry.stop()
+
+
+def test_restart_of_an_unknown_name_says_so(daemonry: Daemonry) -> None:
+    refused = daemonry("restart", daemonry.name).check(1)
+    assert f"nobody knows how {daemonry.name} was started; say it again, after --" in refused.stderr
+    assert "say which daemon" in daemonry("restart").check(2).stderr
+    assert daemonry.daemons.alive() == []
+
+
+def test_plan_names_every_step_and_takes_none(daemonry: Daemonry) -> None:
+    words = ("--name", daemonry.name, "--umask", "027", *SLEEP)
+    lines = daemonry("plan", *words).check().stdout.splitlines()
+    steps = {each["step"]: each["value"] for each in json.loads(daemonry("plan", "--json", *words).check().stdout)}
+    from daemonry import DaemonContext
+
+    assert list(steps) == [*DaemonContext.steps, "run_program"]
+    assert [line.partition(":")[0] for line in lines] == list(steps)
+    assert steps["lock_pidfile"] == str(daemonry.pidfile())
+    assert steps["set_umask"] == "027"
+    assert steps["run_program"] == f"{shutil.which('sleep')} 60"
+    assert str(daemonry.log()) in str(steps["redirect_streams"])
+    assert daemonry.daemons.alive() == []
+    assert not daemonry.log().exists()
+    assert daemonry.left() == []
+
+
+def test_plan_refuses_what_start_would_refuse(daemonry: Daemonry) -> None:
+    daemonry("plan", "--", "no-such-program-here").check(5)
+    daemonry("plan").check(2)
+    daemonry("plan", "--umask", "9", *SLEEP).check(2)
+    assert json.loads(daemonry("plan", "--json", "--restart", *SLEEP).check().stdout)[-1]["step"] == "supervise"
+
+
+# In the foreground
+
+
+def test_run_is_the_program_in_this_very_process(daemonry: Daemonry) -> None:
+    """The streams stay what they are, its session too; the pidfile is held, so that it is found and refused twice."""
+    running = daemonry.begin("run", "--name", daemonry.name, "--", "sh", "-c", "echo up; exec sleep 60")
+    wait_for(lambda: running.stdout == "up\n")
+    wait_for(lambda: command_of(running.pid) == ["sleep", "60"])
+    assert daemonry.pid() == running.pid
+    found = facts_of(running.pid)
+    assert found.sid == os.getsid(0)
+    assert found.ppid == os.getpid()
+    assert (found.cwd, found.umask, found.ignored) == ("/", 0o022, ())
+    assert f"process {running.pid} (sleep)" in daemonry("status", daemonry.name).check().stdout
+    assert "is running already" in daemonry("run", "--name", daemonry.name, *SLEEP).check(1).stderr
+    assert "is running already" in daemonry("start", "--name", daemonry.name, *SLEEP).check(1).stderr
+    daemonry.stop()
+    running.wait().check(-signal.SIGTERM)
+
+
+def test_run_ends_with_the_programs_status(daemonry: Daemonry) -> None:
+    """And its input, and a log that is asked for."""
+    program = ("--", sys.executable, "-c", "import sys; print(input()); sys.exit(41)")
+    assert daemonry("run", *program, stdin="typed\n").check(41).stdout == "typed\n"
+    assert daemonry("run", "--stdout", "out", *program, stdin="typed\n").check(41).stdout == ""
+    assert (daemonry.directory / "out").read_text() == "typed\n"
+    daemonry("run", "--name", daemonry.name, "--", "sh", "-c", "kill -KILL $$").check(-signal.SIGKILL)
+
+
+def test_what_run_refuses_leaves_nothing(daemonry: Daemonry) -> None:
+    daemonry("run").check(2)
+    daemonry("run", "--", "no-such-program-here").check(5)
+    script = daemonry.directory / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    failed = daemonry("run", "--name", daemonry.name, "--", "./script").check(1)
+    assert f"cannot execute {script}" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert daemonry.left() == []
+
+
+def test_ctrl_c_ends_what_runs_in_the_foreground(daemonry: Daemonry) -> None:
+    terminal = daemonry.on_terminal("run", "--name", daemonry.name, "--", "sh", "-c", "echo up; exec sleep 60")
+    terminal.read_until("up")
+    terminal.write("\x03")
+    assert terminal.wait() == -signal.SIGINT
+    wait_for_exit(terminal.pid)
