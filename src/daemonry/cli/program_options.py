@@ -6,7 +6,7 @@ import os
 
 from . import places
 from .refusal import Refusal
-from .statuses import NOT_INSTALLED
+from .statuses import NOT_INSTALLED, USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,12 @@ def _add_environment(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--clean-env", action="store_true", help="begin with PATH alone, and what --env sets")
     group.add_argument(
-        "--preserve-fd", action="append", type=int, default=[], metavar="N", help="leave this descriptor open in it"
+        "--preserve-fd",
+        action="append",
+        type=_descriptor,
+        default=[],
+        metavar="N",
+        help="leave this descriptor open in it",
     )
 
 
@@ -118,6 +123,14 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _descriptor(text: str) -> int:
+    try:
+        os.fstat(int(text))
+    except (OSError, OverflowError) as error:
+        raise ValueError(text) from error
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not 0 < int(text) < 65536:
         raise ValueError(text)
@@ -139,6 +152,7 @@ def _rate(text: str) -> tuple[int, float]:
 _name.__name__ = "name (letters, digits and _.@-)"
 _octal.__name__ = "octal mask"
 _variable.__name__ = "NAME=VALUE"
+_descriptor.__name__ = "open descriptor"
 _port.__name__ = "port"
 _seconds.__name__ = "number of seconds"
 _rate.__name__ = "N/SECONDS"
@@ -206,6 +220,8 @@ def executable(words: list[str], chroot: str | None, environment: dict[str, str]
     if chroot is None:
         found = shutil.which(program, path=environment.get("PATH"))
         path = os.path.abspath(found) if found is not None else None
+    elif not os.path.isdir(chroot):
+        raise Refusal(f"there is no directory {chroot} to be the root", USAGE)
     else:
         directories = [""] if "/" in program else environment.get("PATH", os.defpath).split(":")
         inside = (os.path.normpath(os.path.join("/", directory, program)) for directory in directories)

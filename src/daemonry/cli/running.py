@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import contextmanager
 
 from ..control import DEFAULT_SCHEDULE, find, remove_left_over
-from ..errors import DaemonStartError
+from ..errors import DaemonStartError, Terminated
 from . import places, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
@@ -13,6 +15,8 @@ from .statuses import DONE, FAILED, USAGE, status_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+    from types import FrameType
     from typing import Any
 
     from .places import Target
@@ -52,8 +56,28 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     context.ticks = screen.moves
     title = target.title if target is not None else options.words[0]
     context.started = "" if screen.quiet else f"{title}: started, process {{pid}}"
-    with places.remembered(target, options.told):
+    with _sigterm_unwinds(), places.remembered(target, options.told):
         return _open(context, target, screen)
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM, of timeout(1) for one, end the block as Ctrl-C does: a half-started daemon's files are to go too."""
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_IGN)  # a second one must not cut short what the first one began
+        raise Terminated(signum)
+
+    own = os.getpid()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except Terminated as error:
+        if os.getpid() == own:  # by the signal, so that the parent sees it
+            signal.signal(error.signum, signal.SIG_DFL)
+            os.kill(own, error.signum)
+        raise
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
@@ -123,27 +147,36 @@ def _refuse_taken_port(options: argparse.Namespace) -> None:
 
 
 def _open(context: Program | Supervisor, target: Target | None, screen: Screen) -> int:
-    log = _Log(context.stdout)
+    logs = [_Log(path) for path in dict.fromkeys((context.stdout, context.stderr))]
     try:
         context.open()
     except DaemonStartError as error:
-        _tell_failure(error, log, screen)
-        if target is not None:
-            remove_left_over(target.pidfile)
+        _tell_failure(error, logs, screen)
+        _clear(target)
         return status_of(error)
+    except (KeyboardInterrupt, Terminated):
+        _clear(target)
+        raise
     with context:
         return context.keep()
     return FAILED  # the context has swallowed what went wrong, and told of it
 
 
-def _tell_failure(error: DaemonStartError, log: _Log, screen: Screen) -> None:
+def _clear(target: Target | None) -> None:
+    # The program knows nothing of its pidfile, and has left it.
+    if target is not None:
+        remove_left_over(target.pidfile)
+
+
+def _tell_failure(error: DaemonStartError, logs: list[_Log], screen: Screen) -> None:
     text = str(error)
     # The user has given a program and flags, and knows nothing of steps and of what becomes what.
     for ours, theirs in (("step run_program: ", ""), ("step check_options: ", ""), ("the daemon ", "the program ")):
         text = text.replace(f": {ours}", f": {theirs}")
     screen.complain(text)
-    for line in log.since():
-        screen.say(f"  {line}")
+    for log in logs:
+        for line in log.since():
+            screen.say(f"  {line}")
 
 
 class _Log:
