@@ -79,7 +79,7 @@ def test_fileserver_says_at_the_terminal_that_its_port_is_in_use(daemons: Daemon
         port = taken.getsockname()[1]
         said = serve(daemons, "--port", port, status=1)
     assert said == (
-        f"fileserver: cannot start the daemon: step body: cannot listen on port {port}: Address already in use\n"
+        f"fileserver.py: cannot start the daemon: step body: cannot listen on port {port}: Address already in use\n"
     )
     assert daemons.alive() == []
     assert not (daemons.directory / "web.pid").exists()
@@ -115,7 +115,55 @@ def test_custom_steps_names_the_step_that_it_added(daemons: Daemons) -> None:
     assert not (daemons.directory / "echo.pid").exists()
 
 
-@pytest.mark.parametrize("name", ["heartbeat.py", "fileserver.py", "custom_steps.py"])
+def control(daemons: Daemons, *words: object, status: int = 0) -> str:
+    """Do a command of the file server's own and answer what it said."""
+    options = ("--pidfile", "web.pid", "--log", "web.log", "--port", 0, EXAMPLES)
+    launched = daemons.launch(EXAMPLES / "fileserver.py", *options, *words).check(status)
+    return launched.stdout + launched.stderr
+
+
+def test_fileserver_has_the_commands_of_a_service(daemons: Daemons) -> None:
+    """Each command does what `daemonry` does by that name, in the file server's own."""
+    control(daemons, "start")
+    pid = daemons.survivor()
+    assert control(daemons, "status").startswith(f"fileserver.py: running, process {pid} (")
+    address = re.search(r"http://\S+/", control(daemons, "restart"))
+    assert address is not None
+    pid = daemons.survivor()
+    urllib.request.urlopen(address.group(), timeout=10).close()
+    assert "GET / HTTP/1.1" in control(daemons, "logs", "-n", 1)
+    (daemons.directory / "web.log").rename(daemons.directory / "web.log.1")
+    assert control(daemons, "reload") == f"fileserver.py: sent SIGHUP to process {pid}\n"
+    wait_for((daemons.directory / "web.log").exists, what="the log is written anew")
+    assert "not ok" not in control(daemons, "doctor")
+    assert f"fileserver.py: stopped, process {pid}" in control(daemons, "stop")
+    assert control(daemons, "status", status=3) == "fileserver.py: not running\n"
+    assert daemons.alive() == []
+
+
+def test_fileserver_runs_in_the_foreground(daemons: Daemons) -> None:
+    """`run` stays, serves, and ends by Ctrl-C with its pidfile gone."""
+    options = ("--pidfile", "web.pid", "--log", "web.log", "--port", 0, EXAMPLES)
+    running = daemons.start(EXAMPLES / "fileserver.py", *options, "run")
+    wait_for(lambda: "http://" in "".join(lines_of(daemons.directory / "web.log")), what="it serves")
+    running.signal(signal.SIGINT)
+    assert running.wait().status == 130
+    assert "Traceback" not in (daemons.directory / "web.log").read_text()
+    assert not (daemons.directory / "web.pid").exists()
+
+
+def test_the_service_of_ten_lines_is_one(daemons: Daemons) -> None:
+    """examples/service.py starts, tells that it runs, works, and stops."""
+    service = EXAMPLES / "service.py"
+    daemons.launch(service, "start").check()
+    pid = daemons.survivor()
+    wait_for(lambda: lines_of(daemons.directory / "beat.log"), what="it beats")
+    assert daemons.launch(service, "status").check().stdout.startswith(f"service.py: running, process {pid} (")
+    daemons.launch(service, "stop").check()
+    assert daemons.launch(service, "status").check(3).stdout == "service.py: not running\n"
+
+
+@pytest.mark.parametrize("name", ["heartbeat.py", "fileserver.py", "custom_steps.py", "service.py"])
 def test_an_example_without_arguments_says_how_to_use_it(daemons: Daemons, name: str) -> None:
     launched = daemons.launch(EXAMPLES / name)
     assert launched.status != 0

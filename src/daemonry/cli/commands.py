@@ -169,11 +169,16 @@ def _perform(name: str, words: list[str]) -> int:
     return carry_out(function_of(name), options)
 
 
-def carry_out(function: Callable[[argparse.Namespace, Screen], int], options: argparse.Namespace) -> int:
-    """Call the function of a command; say what went wrong, and answer the exit status."""
+def carry_out(
+    function: Callable[[argparse.Namespace, Screen], int], options: argparse.Namespace, program: str = "daemonry"
+) -> int:
+    """Call the function of a command; say what went wrong, and answer the exit status.
+
+    :param program: in whose name it is said.
+    """
     from ..errors import DaemonError
 
-    screen = Screen(options.quiet)
+    screen = Screen(options.quiet, program)
     try:
         return function(options, screen)
     except BrokenPipeError:  # `daemonry list | head`: whoever reads has read enough

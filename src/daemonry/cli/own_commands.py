@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import DaemonStartError, InvalidOption
+from ..errors import InvalidOption
 from . import asking, steering
 from .commands import carry_out
 from .places import Target
-from .statuses import DONE, status_of
+from .statuses import DONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def perform_own(context: DaemonContext, main: Callable[[], Any], words: list[str
     own = _Own(context, main)
     options = own.parser().parse_args(words)
     options.target = own.target
-    return carry_out(options.function, options)
+    status = carry_out(options.function, options, own.name)
+    return own.keep() if context.is_open else status
 
 
 class _Own:
@@ -37,6 +38,7 @@ class _Own:
         if not isinstance(path, str):
             raise InvalidOption("pidfile", "a service is found by its pidfile: give the context a PIDLockFile")
         log = context.stdout or context.stderr
+        log = os.fspath(log) if isinstance(log, os.PathLike) else log
         self._context = context
         self._main = main
         self.name = os.path.basename(sys.argv[0])
@@ -66,14 +68,16 @@ class _Own:
         return parser
 
     def _start(self, options: argparse.Namespace, screen: Screen) -> int:
-        # Opened by itself: what the body raises is the program's own affair, and not this command's to put in a line.
-        try:
-            self._context.open()
-        except DaemonStartError as error:
-            screen.complain(str(error))
-            return status_of(error)
+        self._context.open()
+        return DONE
+
+    def keep(self) -> int:
+        """Call the body in the context that is open; what it raises is the program's own, and is put in no line."""
         with self._context:
-            self._main()
+            try:
+                self._main()
+            except KeyboardInterrupt:  # how one ends what runs in the foreground
+                return 130
         return DONE
 
     def _run(self, options: argparse.Namespace, screen: Screen) -> int:

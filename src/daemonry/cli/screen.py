@@ -20,10 +20,12 @@ class Screen:
     """Where one command writes.
 
     :param quiet: whether messages are left out; errors and answers are not.
+    :param program: who complains.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, program: str = "daemonry") -> None:
         self.quiet = quiet
+        self.program = program
         self.moves = not quiet and _is_terminal(sys.stderr)
         self._moving = False
 
@@ -51,7 +53,7 @@ class Screen:
 
     def complain(self, text: str) -> None:
         """Write an error."""
-        self._write(paint(f"daemonry: {text}", "bad", sys.stderr))
+        self._write(paint(f"{self.program}: {text}", "bad", sys.stderr))
         self._moving = False
 
     def _write(self, text: str) -> None:

@@ -10,6 +10,7 @@ from ..control import DEFAULT_SCHEDULE, find, remove_left_over
 from ..schedule import number_of, parse
 from ..signals import name_of
 from . import places
+from .refusal import Refusal
 from .statuses import DONE, NOT_RUNNING, USAGE
 
 TYPE_CHECKING = False
@@ -40,17 +41,19 @@ def add_signal(parser: argparse.ArgumentParser) -> None:
 
 def stop(options: argparse.Namespace, screen: Screen) -> int:
     """Stop a daemon; one that doesn't run is stopped already."""
-    try:
-        parse(options.schedule)
-    except ValueError as error:
-        screen.complain(str(error))
-        return USAGE
     stop_target(places.target_of(options.target), options.schedule, screen)
     return DONE
 
 
 def stop_target(target: Target, schedule: str, screen: Screen) -> None:
-    """Stop the daemon, if it runs, and take away what it leaves."""
+    """Stop the daemon, if it runs, and take away what it leaves.
+
+    :raises Refusal: when the schedule is none.
+    """
+    try:
+        parse(schedule)
+    except ValueError as error:
+        raise Refusal(str(error), USAGE) from error
     daemon = find(target.pidfile)
     if daemon is None:
         screen.say(f"{target.title}: not running")

@@ -102,7 +102,7 @@ class Supervisor(DaemonContext):
                 pause = self._pause(watch, pace)
                 if pause is None or watch.idle(pause):
                     return watch.status
-                watch.start()
+                watch.start_again()
 
     def _wait_until_up(self, watch: _Watch) -> None:
         assert watch.child is not None
@@ -152,6 +152,7 @@ class _Watch:
         self.ran = 0.0
         self.stopping = False
         self._started = 0.0
+        self._own_pid = os.getpid()
 
     def __enter__(self) -> _Watch:
         self._listen_to_signals()
@@ -206,12 +207,23 @@ class _Watch:
         )
         self._started = time.monotonic()
 
+    def start_again(self) -> None:
+        """Start the program as before; that it can't be executed for the moment counts as an end of it."""
+        try:
+            self.start()
+        except OSError as error:  # an upgrade puts another in its place
+            self.child = None
+            self.status, self.ran = 1, 0.0
+            self.ending = f"cannot be executed: {error.strerror}"
+
     def _become_child(self) -> None:
         """Run in the program's process, before it is the program."""
         os.environ["DAEMONRY_PID"] = str(os.getpid())
         if self._supervisor.control_process is not None:
             # A supervisor that is killed can't end the program any more, and the next one would start a second.
             self._supervisor.control_process(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != self._own_pid:  # it was killed before
+                os._exit(1)
 
     def has_ended(self, seconds: float) -> bool:
         """Serve for some time; answer whether the program has ended."""
@@ -223,7 +235,8 @@ class _Watch:
 
     def until_ended(self) -> None:
         """Serve until the program has ended."""
-        assert self.child is not None
+        if self.child is None:
+            return
         while self.child.poll() is None:
             self._serve(None)
         self._drain()
