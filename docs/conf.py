@@ -10,7 +10,7 @@ project = "daemonry"
 release = version_of("daemonry")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["sphinx.ext.autodoc", "steps"]
+extensions = ["sphinx.ext.autodoc", "commands", "steps"]
 exclude_patterns = ["_build", "_ext"]
 
 # Every reference has to lead somewhere.
@@ -30,3 +30,7 @@ html_title = f"daemonry {release}"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
+
+man_pages = [("daemonry.1", "daemonry", "starts any program as a well-behaved daemon, and controls it", [], 1)]
+# They are in the page's own text where they matter.
+man_show_urls = False
