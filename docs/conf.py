@@ -20,6 +20,9 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|contextlib|lockfile|logging|os|pathlib|signal|socket|threading|types|typing)\b.*"),
 ]
 
+# Quotes only: -- stands for itself before a flag.
+smartquotes_action = "q"
+
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 # The docstrings say the types, and what a value means besides.

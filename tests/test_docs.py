@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+
 from daemonry import DaemonContext
+from daemonry.cli.commands import COMMANDS, parse
 from daemonry.options import Options
 
 PROJECT = Path(__file__).parent.parent
@@ -50,3 +54,22 @@ def test_the_readme_gives_two_commands_that_there_are() -> None:
 
 def test_continuous_integration_calls_the_test_command_of_the_readme() -> None:
     assert re.search(r"\bscripts/test$", (PROJECT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def shown_commands() -> list[str]:
+    """Every line of the documents in which somebody types a command of daemonry's, without the shell's share of it."""
+    pages = [PROJECT / "README.rst", *(PROJECT / "docs").glob("*.rst")]
+    found = (re.findall(r"^ +[#$] (daemonry [^;>|\n]*)", page.read_text(), re.MULTILINE) for page in pages)
+    examples = (example for command in COMMANDS.values() for example in command.examples)
+    typed = (*(line for lines in found for line in lines), *examples)
+    return sorted({line for line in typed if line.startswith("daemonry ")})
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_a_command_that_is_shown_is_one_that_there_is(line: str) -> None:
+    _, name, *words = shlex.split(line.partition(" > ")[0])
+    parse(name, words)  # argparse leaves by SystemExit for what it does not know
+
+
+def test_the_documents_show_the_commands() -> None:
+    assert {line.split()[1] for line in shown_commands()} == set(COMMANDS)
