@@ -113,6 +113,8 @@ def _name(text: str) -> str:
 
 
 def _octal(text: str) -> int:
+    if not 0 <= int(text, 8) <= 0o777:
+        raise ValueError(text)
     return int(text, 8)
 
 

@@ -91,25 +91,26 @@ class Notified:
         try:
             self._socket.setblocking(False)
             while not ended(_ROUND):
-                if "READY=1" in self._hear(pid, tell):
+                if self._hear(pid, tell):
                     return True
                 clock.tick()
             return False
         finally:
             self.close()
 
-    def _hear(self, pid: int, tell: Tell) -> list[str]:
-        try:
-            data, ancillary, _flags, _address = self._socket.recvmsg(8192, socket.CMSG_SPACE(12) if _HAS_SENDER else 0)
-        except BlockingIOError:
-            return []
-        if not _is_from(pid, ancillary):
-            return []
-        lines = data.decode("utf-8", "replace").splitlines()
-        for line in lines:
-            if line.startswith("STATUS="):
-                tell(line.partition("=")[2])
-        return lines
+    def _hear(self, pid: int, tell: Tell) -> bool:
+        """Hear what has been said by now; answer whether the program is up."""
+        ready = False
+        with suppress(BlockingIOError):
+            while not ready:
+                space = socket.CMSG_SPACE(12) if _HAS_SENDER else 0
+                data, ancillary, _flags, _address = self._socket.recvmsg(8192, space)
+                lines = data.decode("utf-8", "replace").splitlines() if _is_from(pid, ancillary) else []
+                for line in lines:
+                    if line.startswith("STATUS="):
+                        tell(line.partition("=")[2])
+                ready = "READY=1" in lines
+        return ready
 
     def close(self) -> None:
         """Give the socket back."""
@@ -129,10 +130,13 @@ def _is_from(pid: int, ancillary: list[tuple[int, int, bytes]]) -> bool:
         return True
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            sender = struct.unpack_from("iii", data)[0]
+            sender, user, _group = struct.unpack_from("iII", data)
             found, program = process.look(sender), process.look(pid)
-            # systemd-notify(1) and the like may have ended before anybody could look.
-            return sender == pid or found is None or (program is not None and found.session == program.session)
+            if found is None:
+                # systemd-notify(1) and the like may have ended before anybody could look. By now this process has the
+                # program's rights.
+                return sender == pid or user in (0, os.geteuid())
+            return sender == pid or (program is not None and found.session == program.session)
     return False
 
 
