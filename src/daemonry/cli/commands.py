@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 
 from ..record import Record
 from .screen import Screen, paint
@@ -149,6 +150,23 @@ COMMANDS = {
 
 def perform(words: list[str]) -> int:
     """Do what the words ask for; answer the exit status."""
+    try:
+        status = _perform(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _with_nobody_reading()
+    return status
+
+
+def _with_nobody_reading() -> int:
+    """Answer the status when whoever reads has read enough, as in `daemonry list | head -1`."""
+    # What is still to be written at the exit must not fail there once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+    return FAILED
+
+
+def _perform(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return DONE if words else USAGE
@@ -158,10 +176,10 @@ def perform(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         Screen().complain(f"there is no command {words[0]!r}; try: daemonry --help")
         return USAGE
-    return _perform(words[0], words[1:])
+    return _perform_command(words[0], words[1:])
 
 
-def _perform(name: str, words: list[str]) -> int:
+def _perform_command(name: str, words: list[str]) -> int:
     try:
         options = parse(name, words)
     except SystemExit as end:  # argparse has said why
@@ -181,11 +199,15 @@ def carry_out(
     screen = Screen(options.quiet, program)
     try:
         return function(options, screen)
-    except BrokenPipeError:  # `daemonry list | head`: whoever reads has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
-        return FAILED
-    except (DaemonError, OSError) as error:
+    except BrokenPipeError:
+        return _with_nobody_reading()
+    except DaemonError as error:
         screen.complain(str(error))
+        return status_of(error)
+    except OSError as error:
+        # The number of a system's error, which str() would begin with, tells a user nothing.
+        about = ": ".join(str(each) for each in (error.strerror, error.filename) if each is not None)
+        screen.complain(about or str(error))
         return status_of(error)
     except KeyboardInterrupt:
         return 130

@@ -53,7 +53,8 @@ class Screen:
 
     def complain(self, text: str) -> None:
         """Write an error."""
-        self._write(paint(f"{self.program}: {text}", "bad", sys.stderr))
+        told = f"{self.program}: "  # a service complains of itself, and need not say so twice
+        self._write(paint(text if text.startswith(told) else told + text, "bad", sys.stderr))
         self._moving = False
 
     def _write(self, text: str) -> None:

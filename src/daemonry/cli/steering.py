@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -62,8 +63,8 @@ def stop_target(target: Target, schedule: str, screen: Screen) -> None:
         with _moving(daemon, target, screen) as told:
             daemon.stop(schedule, told.append)
         screen.say(f"{target.title}: stopped, process {daemon.pid}, after {time.monotonic() - start:.1f} s")
-    # A program that knows nothing of its pidfile leaves it behind.
-    remove_left_over(target.pidfile)
+    if os.path.lexists(target.pidfile):  # a program that knows nothing of its pidfile leaves it behind
+        remove_left_over(target.pidfile)
 
 
 @contextmanager
