@@ -315,14 +315,14 @@ def test_a_log_that_cannot_be_opened_ends_the_start(daemonry: Daemonry) -> None:
 
 @pytest.mark.unprivileged_only("root may write everywhere")
 def test_a_log_of_others_ends_the_start(daemonry: Daemonry) -> None:
-    message = fails(daemonry, 2, "--output", "/etc/passwd", *SLEEP)
+    message = fails(daemonry, 4, "--output", "/etc/passwd", *SLEEP)
     assert "/etc/passwd" in message
     assert "ermission denied" in message
 
 
 @pytest.mark.unprivileged_only("root may become any user")
 def test_an_ordinary_user_cannot_start_for_another(daemonry: Daemonry) -> None:
-    assert "root" in fails(daemonry, 2, "--user", "root", *SLEEP)
+    assert "Operation not permitted" in fails(daemonry, 4, "--user", "root", *SLEEP)
 
 
 def test_a_program_that_ends_at_once_is_a_start_that_failed(daemonry: Daemonry) -> None:
@@ -439,6 +439,12 @@ def test_restart_of_one_that_does_not_run_starts_it(daemonry: Daemonry) -> None:
     daemonry.stop()
     again = daemonry("restart", daemonry.name).check()
     assert f"{daemonry.name}: not running" in again.stderr
+    daemonry.stop()
+
+
+def test_restart_with_a_program_starts_what_has_never_been_started(daemonry: Daemonry) -> None:
+    """As a user's very first command too, when the places of his files are not there yet."""
+    daemonry("restart", "--name", daemonry.name, *AT_ONCE, *SLEEP).check()
     daemonry.stop()
 
 

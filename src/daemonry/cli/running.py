@@ -85,8 +85,6 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     target = program_options.target_of(options)
     _refuse_running(target)
     context = _context(options, keep_streams=True, detach=False)
-    if target is not None:
-        places.make_directories(target)
     return _open(context, target, screen)
 
 
@@ -95,6 +93,10 @@ def _context(options: argparse.Namespace, keep_streams: bool, detach: bool) -> P
     settings = program_options.context_options(options, keep_streams)
     path = program_options.executable(options.words, options.chroot, settings["environment"])
     settings["detach_process"] = detach
+    target = program_options.target_of(options)
+    if target is not None and target.memory is not None:
+        # Also for a plan: a file in a directory that isn't there would be refused.
+        places.make_directories(target)
     settings["pidfile"] = _pidfile(options)
     if not options.restart:
         from .program import Program
