@@ -292,9 +292,10 @@ def test_no_program_is_a_mistake_in_use(daemonry: Daemonry) -> None:
     ],
 )
 def test_a_value_that_cannot_be_meant_is_a_mistake_in_use(daemonry: Daemonry, flag: str, value: str) -> None:
-    """The message names what cannot be meant; nothing has been started or written."""
+    """The message names the flag and what cannot be meant; nothing has been started or written."""
     message = fails(daemonry, 2, flag, value, *SLEEP)
-    assert (flag if flag == "--nonsense" else value) in message
+    assert f"{flag}: " in message or f": {flag}\n" in message or flag == "--chroot"
+    assert value in message or flag == "--nonsense"
     assert "Traceback" not in message
 
 
@@ -311,6 +312,16 @@ def test_a_log_that_cannot_be_opened_ends_the_start(daemonry: Daemonry) -> None:
     assert f"{daemonry.directory}/log" in message
     message = fails(daemonry, 2, "--output", "none/log", *SLEEP)
     assert f"{daemonry.directory}/none" in message
+
+
+@pytest.mark.parametrize("path", ["none/p.pid", "public"])
+def test_a_pidfile_that_cannot_be_written_ends_the_start(daemonry: Daemonry, path: str) -> None:
+    """It is said once."""
+    failed = daemonry("start", "--pidfile", path, *SLEEP)
+    assert failed.status != 0
+    assert failed.stderr.count("\n") == 1, failed.stderr
+    assert f"{daemonry.directory}/{path.partition('/')[0]}" in failed.stderr
+    assert daemonry.daemons.alive() == []
 
 
 @pytest.mark.unprivileged_only("root may write everywhere")
@@ -493,6 +504,8 @@ def test_plan_refuses_what_start_would_refuse(daemonry: Daemonry) -> None:
     daemonry("plan", "--", "no-such-program-here").check(5)
     daemonry("plan").check(2)
     daemonry("plan", "--umask", "9", *SLEEP).check(2)
+    refused = daemonry("plan", "--user", "no-such-user", *SLEEP).check(2).stderr
+    assert refused.startswith("daemonry: cannot start the daemon: --user: ")
     assert json.loads(daemonry("plan", "--json", "--restart", *SLEEP).check().stdout)[-1]["step"] == "supervise"
 
 

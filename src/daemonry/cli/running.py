@@ -7,7 +7,7 @@ import signal
 from contextlib import contextmanager
 
 from ..control import DEFAULT_SCHEDULE, find, remove_left_over
-from ..errors import DaemonStartError, Terminated
+from ..errors import DaemonStartError, InvalidOption, Terminated
 from . import places, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from ..plan import PlannedStep
     from .places import Target
     from .program import Program, Readiness
     from .screen import Screen
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 
 # Lines of its log that a program which failed to start is shown with.
 _LAST_LINES = 10
+# The flags whose options the context calls otherwise.
+_FLAGS = {
+    "uid": "--user",
+    "gid": "--group",
+    "working_directory": "--chdir",
+    "chroot_directory": "--chroot",
+    "start_timeout": "--timeout",
+    "files_preserve": "--preserve-fd",
+    "environment": "--env",
+}
 
 
 def add_program(parser: argparse.ArgumentParser) -> None:
@@ -154,7 +165,8 @@ def _open(context: Program | Supervisor, target: Target | None, screen: Screen) 
         context.open()
     except DaemonStartError as error:
         _tell_failure(error, logs, screen)
-        _clear(target)
+        if error.step != "lock_pidfile":  # else there is none of ours, and what is in the way has been told
+            _clear(target)
         return status_of(error)
     except (KeyboardInterrupt, Terminated):
         _clear(target)
@@ -171,14 +183,20 @@ def _clear(target: Target | None) -> None:
 
 
 def _tell_failure(error: DaemonStartError, logs: list[_Log], screen: Screen) -> None:
-    text = str(error)
-    # The user has given a program and flags, and knows nothing of steps and of what becomes what.
-    for ours, theirs in (("step run_program: ", ""), ("step check_options: ", ""), ("the daemon ", "the program ")):
-        text = text.replace(f": {ours}", f": {theirs}")
-    screen.complain(text)
+    screen.complain(_text_of(error))
     for log in logs:
         for line in log.since():
             screen.say(f"  {line}")
+
+
+def _text_of(error: DaemonStartError) -> str:
+    text = str(error)
+    # The user has given a program and flags, and knows nothing of options, of steps and of what becomes what.
+    for ours, theirs in (("step run_program: ", ""), ("step check_options: ", ""), ("the daemon ", "the program ")):
+        text = text.replace(f": {ours}", f": {theirs}")
+    if isinstance(error, InvalidOption) and error.option in _FLAGS:
+        text = text.replace(f": {error.option}: ", f": {_FLAGS[error.option]}: ", 1)
+    return text
 
 
 class _Log:
@@ -215,7 +233,7 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
     if target is None:
         raise Refusal("say which daemon, by --name or by --pidfile", USAGE)
     # Refused before the old one is stopped: a typing error must not cost a service.
-    _context(options, keep_streams=False, detach=True).plan()
+    _planned(_context(options, keep_streams=False, detach=True))
     stop_target(target, schedule, screen)
     return start(options, screen)
 
@@ -235,7 +253,7 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
 def plan(options: argparse.Namespace, screen: Screen) -> int:
     """Print the steps that ``start`` would take for the same flags."""
     context = _context(options, keep_streams=False, detach=True)
-    steps = {step.name: None if step.value is None else str(step.value) for step in context.plan()}
+    steps = {step.name: None if step.value is None else str(step.value) for step in _planned(context)}
     steps["supervise" if options.restart else "run_program"] = " ".join((context.path, *context.words[1:]))
     if options.json:
         screen.answer_json([{"step": name, "value": value} for name, value in steps.items()])
@@ -243,3 +261,10 @@ def plan(options: argparse.Namespace, screen: Screen) -> int:
         for name, value in steps.items():
             screen.answer(name if value is None else f"{name}: {value}")
     return DONE
+
+
+def _planned(context: Program | Supervisor) -> tuple[PlannedStep, ...]:
+    try:
+        return context.plan()
+    except InvalidOption as error:
+        raise Refusal(_text_of(error), USAGE) from error
