@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from control_programs import locked, refused, sleeping, started, stop_by
 from daemonry import control, process
+from daemonry.pidfile import PIDFileError, PIDLockFile
 from test_pidfile_hostile import HOSTILE, snapshot
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ NUMBERS: dict[str, Callable[[int], str]] = {
 }
 NONSENSE = [
     *("0\n", "-1\n", "-0\n", "00\n", "4194305\n", "2147483647\n", "2147483648\n", "4294967297\n", f"{2**64 + 1}\n"),
-    *("9" * 5000, "", "\n", "\n1\n", "1 2\n", "1,2\n", "+1\n", "1.0\n", "0x1\n", "\0", "1\0\n", "\xff\xfe1", "one\n"),
+    *("9" * 60, "", "\n", "\n1\n", "1 2\n", "1,2\n", "+1\n", "1.0\n", "0x1\n", "\0", "1\0\n", "\xff\xfe1", "one\n"),
 ]
 DATES: dict[str, Callable[[float, float], float]] = {
     "now": lambda now, born: now,
@@ -97,6 +98,26 @@ def test_what_is_no_number_of_a_process_finds_nobody(path: Path, text: str) -> N
     fd = locked(path)
     refused(path, "it is locked, but not by (a process that it names|[0-9]+);")
     os.close(fd)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "root:x:0:0:root:/root:/bin/bash\n" * 20])
+def test_a_file_of_another_kind_is_refused_and_stays(path: Path, text: str) -> None:
+    """Somebody has mistaken its path for that of a pidfile."""
+    path.write_text(text)
+    path.chmod(0o644)
+    refused(path, "it holds something else than the number of a process")
+    assert control.remove_left_over(path) is False
+    with pytest.raises(PIDFileError, match="it holds something else than the number of a process"):
+        PIDLockFile(path).acquire()
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["port = 80\n", "80\nname\n", "1 2\n"])
+def test_a_short_file_of_another_kind_is_not_removed_as_left_over(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o644)
+    assert control.remove_left_over(path) is False
+    assert path.read_text() == text
 
 
 @given(
@@ -188,7 +209,7 @@ def test_not_even_a_daemon_is_signalled_by_a_pidfile_that_strangers_can_write_to
 def test_not_even_a_daemon_is_signalled_by_a_pidfile_of_another_user(daemons: Daemons, path: Path) -> None:
     found = started(daemons, path)
     os.chown(path, 12345, 12345)
-    refused(path, "it belongs to user 12345, so it may not be a daemon's own; look at it and remove it")
+    refused(path, "it belongs to user 12345, so it may not be a daemon's own; ask as its owner")
     with pytest.raises(control.ControlError, match="it belongs to user 12345"):
         found.stop()
     assert found.is_running

@@ -9,7 +9,7 @@ import time
 
 from . import kernel_lock, process, seal
 from .errors import ControlError, NotRunning, StillRunning
-from .pidfile_reading import can_have_written, fault_of, opened, pid_in
+from .pidfile_reading import can_have_written, fault_of, is_number_alone, opened, pid_in, writer
 from .record import Record
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
 
-__all__ = ["ControlError", "Daemon", "NotRunning", "StillRunning", "find", "remove_left_over"]
+__all__ = ["ControlError", "Daemon", "NotRunning", "StillRunning", "find", "remove_left_over", "suspect"]
 
 DEFAULT_SCHEDULE = "TERM/30/KILL/5"
 # Seconds for which a file that says two things is asked again: a starter takes a dead daemon's file away, or publishes
@@ -70,7 +70,7 @@ def _look(path: str) -> tuple[Daemon | None, str | None]:
             return None, None
         fault = fault_of(fd)
         if fault:
-            return None, f"{fault}, so it may not be a daemon's own; look at it and remove it"
+            return None, f"{fault}, so it may not be a daemon's own; ask as its owner, or look at it and remove it"
         pid = pid_in(fd)
         locked = kernel_lock.is_locked(fd)
         named = process.look(pid) if pid is not None else None
@@ -182,8 +182,22 @@ class Daemon(Record):
         return found is not None and (found.pid, found.process.born) == (self.pid, self.process.born)
 
 
+def suspect(pidfile: AnyPath | Any) -> process.Process | None:
+    """Answer the living process that a pidfile names though neither lock nor seal shows that it is its daemon.
+
+    It may be one of another make, or a stranger who has got its number; :func:`find` answers ``None`` for both.
+
+    :raises lockfile.LockFailed: when the file can't be read.
+    """
+    with opened(_path_of(pidfile), os.O_RDONLY) as fd:
+        pid = None if fd is None else writer(fd)
+    return process.look(pid) if pid is not None else None
+
+
 def remove_left_over(pidfile: AnyPath | Any) -> bool:
     """Take away the pidfile of a daemon that has ended; answer whether there is none any more.
+
+    A file that holds anything but the number of a process stays: it may be the wrong path.
 
     :param pidfile: a path, or a lock that has a ``path``.
     :raises lockfile.LockFailed: when the file can't be used.
@@ -191,5 +205,8 @@ def remove_left_over(pidfile: AnyPath | Any) -> bool:
     from . import pidfile_on_disk
 
     path = _path_of(pidfile)
+    with opened(path, os.O_RDONLY) as fd:
+        if fd is not None and not is_number_alone(fd):
+            return False
     with pidfile_on_disk.directory_of(path) as directory:
         return pidfile_on_disk.clear(path, directory) is None

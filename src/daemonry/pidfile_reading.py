@@ -67,7 +67,23 @@ def fault_of(fd: int) -> str | None:
         return f"others may write to it (mode {stat.S_IMODE(found.st_mode):#o})"
     if found.st_nlink > 1:
         return f"it has {found.st_nlink} names (hard links)"
+    if is_other_file(fd):
+        return "it holds something else than the number of a process"
     return None
+
+
+def is_other_file(fd: int) -> bool:
+    """Whether the file holds more than a pidfile can, and no number: then somebody has given the path of another file.
+
+    Short nonsense is what a broken program, or a power failure, has left of a pidfile.
+    """
+    return pid_in(fd) is None and os.fstat(fd).st_size > _LONGEST_LINE
+
+
+def is_number_alone(fd: int) -> bool:
+    """Whether the file holds one number and nothing else, or nothing."""
+    content = os.pread(fd, _LONGEST_LINE + 1, 0).strip(b"\0 \t\r\n")
+    return content == b"" or (content.isdigit() and pid_in(fd) is not None)
 
 
 def writer(fd: int) -> int | None:
