@@ -32,6 +32,7 @@ _daemonry() {
 compdef _daemonry daemonry
 """,
     "fish": """\
+complete -c daemonry -n __fish_use_subcommand -f
 complete -c daemonry -a '(daemonry complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 """,
 }
