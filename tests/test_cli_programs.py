@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,14 @@ def processes_of(session: int) -> set[int]:
         except ProcessLookupError:
             continue
     return found
+
+
+def names_of(session: int) -> list[str]:
+    names = []
+    for pid in processes_of(session):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return sorted(names)
 
 
 def ask(family: int, address: object, question: bytes) -> bytes:
@@ -269,7 +277,7 @@ def test_one_that_forks_is_its_first_process(daemonry: Daemonry) -> None:
     pid = daemonry.start("--settle", "0", "--", "sh", "-c", text)
     wait_for(lambda: daemonry.log().read_text() == "up\n")
     session = facts_of(pid).sid
-    wait_for(lambda: sorted(facts_of(each).comm for each in processes_of(session)) == ["sh", "sleep", "sleep"])
+    wait_for(lambda: names_of(session) == ["sh", "sleep", "sleep"])
     child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
     daemonry.daemons.stop(int(child))
     assert f"running, process {pid}" in daemonry("status", daemonry.name).check().stdout
