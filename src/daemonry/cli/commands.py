@@ -308,6 +308,9 @@ def overview() -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return version("daemonry")
+    try:
+        return version("daemonry")
+    except PackageNotFoundError:  # run from its source
+        return "(not installed)"
