@@ -103,7 +103,7 @@ def refused(path: Path, reason: str) -> control.ControlError:
     assert time.monotonic() - begun < 5
     assert caught.value.pidfile == str(path)
     assert caught.value.pid is None
-    assert any(advice in str(caught.value) for advice in ("remove it", "lslocks(8)"))
+    assert any(advice in str(caught.value) for advice in ("remove it", "lslocks(8)", "the right path"))
     return caught.value
 
 

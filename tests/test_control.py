@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from control_programs import BECOME, started
+from control_programs import BECOME, sleeping, started
 from daemonry import control
 from daemonry.pidfile import PIDFileError, PIDLockFile
 from harness.probe import facts_of
@@ -316,3 +316,26 @@ def test_a_file_that_this_user_may_not_read_is_told_of(daemons: Daemons) -> None
     assert launched.stdout == (
         f"cannot tell by {path}: Permission denied; this user may not open the file that is there\n"
     )
+
+
+def test_a_living_process_that_a_foreign_pidfile_names_is_told_as_a_doubt(path: Path) -> None:
+    """A daemon of another make: it may run, so it is not said that none does, and it is not signalled."""
+    with sleeping() as stranger:
+        path.write_text(f"{stranger}\n")
+        path.chmod(0o644)
+        later = time.time() + 0.5  # the file's own time may be that of the tick before the process
+        os.utime(path, (later, later))
+        assert control.find(path) is None
+        with pytest.raises(control.ControlError, match=f"it names process {stranger} .*nothing shows") as caught:
+            control.find_surely(path)
+        assert caught.value.pid == stranger
+        os.utime(path, (1, 1))  # older than the process: whoever wrote it meant another one
+        assert control.find_surely(path) is None
+
+
+def test_what_is_found_surely_is_what_is_found(daemons: Daemons, path: Path) -> None:
+    assert control.find_surely(path) is None
+    found = started(daemons, path)
+    assert same(control.find_surely(path), found)
+    found.stop()
+    assert control.find_surely(path) is None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
 
-__all__ = ["ControlError", "Daemon", "NotRunning", "StillRunning", "find", "remove_left_over", "suspect"]
+__all__ = ["ControlError", "Daemon", "NotRunning", "StillRunning", "find", "find_surely", "remove_left_over"]
 
 DEFAULT_SCHEDULE = "TERM/30/KILL/5"
 # Seconds for which a file that says two things is asked again: a starter takes a dead daemon's file away, or publishes
@@ -68,9 +68,9 @@ def _look(path: str) -> tuple[Daemon | None, str | None]:
     with opened(path, os.O_RDONLY) as fd:
         if fd is None:
             return None, None
-        fault = fault_of(fd)
+        fault = fault_of(fd, "ask as its owner, or look at it and remove it")
         if fault:
-            return None, f"{fault}, so it may not be a daemon's own; ask as its owner, or look at it and remove it"
+            return None, fault
         pid = pid_in(fd)
         locked = kernel_lock.is_locked(fd)
         named = process.look(pid) if pid is not None else None
@@ -182,16 +182,22 @@ class Daemon(Record):
         return found is not None and (found.pid, found.process.born) == (self.pid, self.process.born)
 
 
-def suspect(pidfile: AnyPath | Any) -> process.Process | None:
-    """Answer the living process that a pidfile names though neither lock nor seal shows that it is its daemon.
+def find_surely(pidfile: AnyPath | Any) -> Daemon | None:
+    """Answer what :func:`find` answers, but refuse to say that none runs when there is a doubt of it.
 
-    It may be one of another make, or a stranger who has got its number; :func:`find` answers ``None`` for both.
-
-    :raises lockfile.LockFailed: when the file can't be read.
+    :raises ControlError: also when the file names a living process, and neither lock nor seal shows that it is the
+        daemon: it may be a daemon of another make, or a stranger who has got its number.
     """
-    with opened(_path_of(pidfile), os.O_RDONLY) as fd:
-        pid = None if fd is None else writer(fd)
-    return process.look(pid) if pid is not None else None
+    found = find(pidfile)
+    path = _path_of(pidfile)
+    if found is None:
+        with opened(path, os.O_RDONLY) as fd:
+            pid = None if fd is None else writer(fd)
+        if pid is not None:
+            named = process.look(pid) or f"process {pid}"
+            message = f"cannot tell by {path}: it names {named}, and nothing shows that this is the daemon"
+            raise ControlError(errno.EPERM, f"{message}; if it is not, remove the file", path, pid)
+    return found
 
 
 def remove_left_over(pidfile: AnyPath | Any) -> bool:

@@ -123,9 +123,9 @@ def _lock(path: str, fd: int) -> bool:
 def _judge(path: str, directory: int, fd: int) -> None:
     """Refuse a left-over file that a stranger may have put there."""
     _remove_drafts(path, directory, fd)
-    fault = fault_of(fd)
+    fault = fault_of(fd, "look at it and remove it")
     if fault:
-        raise PIDFileError(path, f"{fault}, so it may not be a daemon's own; look at it and remove it", errno.EPERM)
+        raise PIDFileError(path, fault, errno.EPERM)
 
 
 def publish(path: str, directory: int, lock: Callable[[int], object]) -> int | None:

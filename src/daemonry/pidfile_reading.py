@@ -58,8 +58,15 @@ def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
     pidfile_errors.refuse(path, error, reason)
 
 
-def fault_of(fd: int) -> str | None:
-    """Say why a stranger may have written the file, ``None`` when none can have."""
+def fault_of(fd: int, advice: str) -> str | None:
+    """Say why the file is not to be trusted, with the advice what to do about it; ``None`` when it is."""
+    fault = _strangeness_of(fd)
+    if fault:
+        return f"{fault}, so it may not be a daemon's own; {advice}"
+    return "it holds something else than the number of a process; is this the right path?" if _is_other(fd) else None
+
+
+def _strangeness_of(fd: int) -> str | None:
     found = os.fstat(fd)
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to user {found.st_uid}"
@@ -67,12 +74,10 @@ def fault_of(fd: int) -> str | None:
         return f"others may write to it (mode {stat.S_IMODE(found.st_mode):#o})"
     if found.st_nlink > 1:
         return f"it has {found.st_nlink} names (hard links)"
-    if is_other_file(fd):
-        return "it holds something else than the number of a process"
     return None
 
 
-def is_other_file(fd: int) -> bool:
+def _is_other(fd: int) -> bool:
     """Whether the file holds more than a pidfile can, and no number: then somebody has given the path of another file.
 
     Short nonsense is what a broken program, or a power failure, has left of a pidfile.

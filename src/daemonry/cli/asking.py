@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..control import find
+from ..control import find_surely
 from ..errors import ControlError
 from . import places
 from .screen import paint, span, table
@@ -63,7 +63,7 @@ def status(options: argparse.Namespace, screen: Screen) -> int:
 
 def _state_of(target: Target) -> tuple[int, Daemon | None, str | None]:
     try:
-        daemon = find(target.pidfile)
+        daemon = find_surely(target.pidfile)
     except ControlError as error:
         return IS_UNKNOWN, None, str(error)
     if daemon is not None:
@@ -119,7 +119,7 @@ def logs(options: argparse.Namespace, screen: Screen) -> int:
 
 def _log_of(target: Target) -> str | None:
     try:
-        daemon = find(target.pidfile)
+        daemon = find_surely(target.pidfile)
     except ControlError:
         daemon = None
     for number in (1, 2) if daemon is not None else ():
@@ -156,7 +156,7 @@ def _patient(wanted: str | Target) -> tuple[int | None, str | None]:
     if isinstance(wanted, str) and wanted.isascii() and wanted.isdigit():
         return int(wanted), None
     target = places.target_of(wanted)
-    daemon = find(target.pidfile)
+    daemon = find_surely(target.pidfile)
     return (daemon.pid, target.pidfile) if daemon is not None else (None, None)
 
 

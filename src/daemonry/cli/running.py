@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import contextmanager
 
-from ..control import DEFAULT_SCHEDULE, find, remove_left_over
+from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
 from . import places, program_options
 from .refusal import Refusal
@@ -146,7 +146,7 @@ def _readiness(options: argparse.Namespace) -> Readiness:
 
 def _refuse_running(target: Target | None) -> None:
     # The lock decides; this one only says it before anything else can be in the way, such as the daemon's own port.
-    daemon = find(target.pidfile) if target is not None else None
+    daemon = find_surely(target.pidfile) if target is not None else None
     if target is not None and daemon is not None:
         raise Refusal(f"{target.title} is running already: {daemon.process}", FAILED)
 

@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from ..control import DEFAULT_SCHEDULE, find, remove_left_over
+from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..schedule import number_of, parse
 from ..signals import name_of
 from . import places
@@ -55,7 +55,7 @@ def stop_target(target: Target, schedule: str, screen: Screen) -> None:
         parse(schedule)
     except ValueError as error:
         raise Refusal(str(error), USAGE) from error
-    daemon = find(target.pidfile)
+    daemon = find_surely(target.pidfile)
     if daemon is None:
         screen.say(f"{target.title}: not running")
     else:
@@ -107,7 +107,7 @@ def signal(options: argparse.Namespace, screen: Screen) -> int:
 
 def _send(wanted: str | Target, number: int, screen: Screen) -> int:
     target = places.target_of(wanted)
-    daemon = find(target.pidfile)
+    daemon = find_surely(target.pidfile)
     if daemon is None:
         screen.complain(f"{target.title}: not running")
         return NOT_RUNNING
