@@ -242,13 +242,17 @@ def parse(name: str, words: list[str]) -> Any:
     if command.is_plain and len(target) == 1 and _PLAIN_FLAGS.issuperset(set(words) - set(target)):
         # What monitors ask in a loop: argparse would cost as much as all the rest.
         return _Plain(target=target[0], json="--json" in words, quiet=bool({"-q", "--quiet"} & set(words)))
-    # What is behind -- is the program's own, and argparse would drop a second -- of it.
-    at = words.index("--") if "--" in words else len(words)
-    options = parser_of(name).parse_args(words[:at])
+    parser = parser_of(name)
+    if command.target or "--" not in words:
+        options = parser.parse_args(words)
+        options.has_program = False
+    else:
+        # What is behind -- is the program's own, and argparse would drop a second -- of it.
+        at = words.index("--")
+        options = parser.parse_args(words[:at])
+        options.words = [*getattr(options, "words", []), *words[at + 1 :]]
+        options.has_program = True
     options.told = words
-    options.has_program = at < len(words)
-    if options.has_program and hasattr(options, "words"):
-        options.words = [*options.words, *words[at + 1 :]]
     return options
 
 

@@ -32,8 +32,9 @@ class Target(Record):
 
 
 def is_name(text: str) -> bool:
-    """Whether this can be the name of a daemon, and of files; what has a slash in it is a path."""
-    return text[:1] in _LETTERS and text != "" and all(letter in _LETTERS + "_.@-" for letter in text)
+    """Whether this can be the name of a daemon, and of files; what has a slash in it is a path, digits are a pid."""
+    allowed = text[:1] in _LETTERS and all(letter in _LETTERS + "_.@-" for letter in text)
+    return allowed and text != "" and not text.isdigit()
 
 
 def named(name: str) -> Target:

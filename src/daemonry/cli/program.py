@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     Readiness = Settled | Accepting | Notified
 
 
-class Program(DaemonContext):
-    """Executes a program where other daemons have their body.
+class ProgramContext(DaemonContext):
+    """Has a program where other daemons have their body.
 
     :param path: the program's file, inside its root.
     :param words: its name and its arguments.
     :param readiness: how one knows that it is up.
-    :param show: called in the launcher with each message to the user; ``tick``, with one that the next replaces.
-    :param started: what the user is told when it is up; ``{pid}`` is its number.
-    """
 
-    steps = (*DaemonContext.steps, "run_program")
+    :ivar show: called in the launcher with each message to the user.
+    :ivar ticks: ``bool``, whether messages that only say how long it has been waited are wanted.
+    :ivar started: ``str``, what the user is told when it is up; ``{pid}`` is its number.
+    """
 
     def __init__(self, path: str, words: list[str], readiness: Readiness, **options: Any) -> None:
         super().__init__(**options)
@@ -44,6 +44,12 @@ class Program(DaemonContext):
     def show_progress(self, text: str) -> None:
         """Show what the program, or who waits for it, has to say."""
         self.show(text)
+
+
+class Program(ProgramContext):
+    """Becomes the program."""
+
+    steps = (*DaemonContext.steps, "run_program")
 
     def run_program(self) -> None:
         """Become the program. execve(2)."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 SETTLE = 0.5
+# Addressed by a service manager to whoever it has started; see sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
+_FOR_THE_LAUNCHER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 # Seconds, as systemd's DefaultTimeoutStartSec=.
 LONGEST_START = 90.0
 
@@ -171,13 +173,14 @@ def target_of(options: argparse.Namespace) -> places.Target | None:
     return places.Target(title=usual.title, pidfile=pidfile, log=usual.log, memory=usual.memory)
 
 
-def context_options(options: argparse.Namespace, keep_streams: bool) -> dict[str, Any]:
+def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, Any]:
     """Answer the options of the context.
 
-    :param keep_streams: whether a stream that no flag names stays what it is, in the foreground.
+    :param foreground: whether the program takes this command's place: a stream that no flag names stays what it is, and
+        what a service manager has told this command is told to the program.
     """
     return {
-        **_streams(options, keep_streams),
+        **_streams(options, foreground),
         "working_directory": options.chdir,
         "chroot_directory": options.chroot,
         "umask": options.umask,
@@ -188,7 +191,7 @@ def context_options(options: argparse.Namespace, keep_streams: bool) -> dict[str
         "prevent_core": not options.allow_core,
         "files_preserve": options.preserve_fd,
         "start_timeout": options.timeout or None,
-        "environment": environment_of(options),
+        "environment": environment_of(options, foreground),
         "signal_map": {},
         "ready": "manual",
     }
@@ -205,9 +208,12 @@ def _number_or_name(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def environment_of(options: argparse.Namespace) -> dict[str, str]:
+def environment_of(options: argparse.Namespace, foreground: bool) -> dict[str, str]:
     """Answer the variables that the program gets."""
     kept = {"PATH": os.environ.get("PATH", os.defpath)} if options.clean_env else dict(os.environ)
+    if not foreground:
+        for name in _FOR_THE_LAUNCHER:
+            kept.pop(name, None)
     return {**kept, **dict(options.env)}
 
 

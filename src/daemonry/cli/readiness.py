@@ -69,6 +69,7 @@ class Notified:
 
     def prepare(self, environment: MutableMapping[str, str]) -> None:
         """Open the socket, and tell the program of it."""
+        self._environment = environment
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._directory: str | None = None
         if hasattr(socket, "SO_PASSCRED"):
@@ -114,6 +115,7 @@ class Notified:
 
     def close(self) -> None:
         """Give the socket back."""
+        self._environment.pop("NOTIFY_SOCKET", None)  # a supervisor starts the program again, and nobody listens then
         self._socket.close()
         if self._directory is not None:
             with suppress(OSError):

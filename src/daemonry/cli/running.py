@@ -62,7 +62,7 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     target = program_options.target_of(options)
     _refuse_running(target)
     _refuse_taken_port(options)
-    context = _context(options, keep_streams=False, detach=True)
+    context = _context(options, foreground=False)
     context.show = screen.move if screen.moves else screen.say
     context.ticks = screen.moves
     title = target.title if target is not None else options.words[0]
@@ -95,15 +95,15 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     """Run a program in the foreground, in the place of this command."""
     target = program_options.target_of(options)
     _refuse_running(target)
-    context = _context(options, keep_streams=True, detach=False)
+    context = _context(options, foreground=True)
     return _open(context, target, screen)
 
 
-def _context(options: argparse.Namespace, keep_streams: bool, detach: bool) -> Program | Supervisor:
+def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervisor:
     _require_program(options)
-    settings = program_options.context_options(options, keep_streams)
+    settings = program_options.context_options(options, foreground)
     path = program_options.executable(options.words, options.chroot, settings["environment"])
-    settings["detach_process"] = detach
+    settings["detach_process"] = not foreground
     target = program_options.target_of(options)
     if target is not None and target.memory is not None:
         # Also for a plan: a file in a directory that isn't there would be refused.
@@ -233,7 +233,7 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
     if target is None:
         raise Refusal("say which daemon, by --name or by --pidfile", USAGE)
     # Refused before the old one is stopped: a typing error must not cost a service.
-    _planned(_context(options, keep_streams=False, detach=True))
+    _planned(_context(options, foreground=False))
     stop_target(target, schedule, screen)
     return start(options, screen)
 
@@ -252,7 +252,7 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
 
 def plan(options: argparse.Namespace, screen: Screen) -> int:
     """Print the steps that ``start`` would take for the same flags."""
-    context = _context(options, keep_streams=False, detach=True)
+    context = _context(options, foreground=False)
     steps = {step.name: None if step.value is None else str(step.value) for step in _planned(context)}
     steps["supervise" if options.restart else "run_program"] = " ".join((context.path, *context.words[1:]))
     if options.json:

@@ -12,11 +12,11 @@ from collections import deque
 from contextlib import suppress
 
 from .. import libc
-from ..context import DaemonContext
 from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
+from .program import ProgramContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,24 +69,14 @@ class Pace:
         return pause
 
 
-class Supervisor(DaemonContext):
-    """Keeps a program running in the body of its with-block; see :class:`~daemonry.cli.program.Program`."""
+class Supervisor(ProgramContext):
+    """Keeps the program running in the body of its with-block."""
 
     def __init__(self, path: str, words: list[str], readiness: Readiness, policy: Policy, **options: Any) -> None:
-        super().__init__(**options)
-        self.path = path
-        self.words = words
-        self.readiness = readiness
+        super().__init__(path, words, readiness, **options)
         self.policy = policy
-        self.show: Any = bool
-        self.ticks = False
-        self.started = ""
         # Asked for now: it can't be found any more inside another root directory.
         self.control_process = libc.prctl()
-
-    def show_progress(self, text: str) -> None:
-        """Show what the program, or who waits for it, has to say."""
-        self.show(text)
 
     def keep(self) -> int:
         """Keep the program running until it is to end; answer the exit status.
