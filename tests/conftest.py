@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from harness.commands import Daemonry, remove_files_of
 from harness.daemons import Daemons, coverage_directory
 
 if TYPE_CHECKING:
@@ -62,6 +63,23 @@ def daemons(request: pytest.FixtureRequest) -> Iterator[Daemons]:
         outlived = started.close()
     if outlived and request.node.stash.get(_passed, False):
         pytest.fail("\n".join(("outlived the test:", *outlived)), pytrace=False)
+
+
+@pytest.fixture
+def _names_of_daemons() -> Iterator[list[str]]:
+    names: list[str] = []
+    yield names
+    remove_files_of(names)
+
+
+@pytest.fixture
+def daemonry(_names_of_daemons: list[str], daemons: Daemons) -> Iterator[Daemonry]:
+    """Answer the command, with a name for the test's daemon."""
+    command = Daemonry(daemons, _names_of_daemons)
+    try:
+        yield command
+    finally:
+        command.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from harness.commands import Daemonry
     from harness.daemons import Daemons
 
-pytest_plugins = ["harness.commands"]
-
 SLEEP = ("--settle", "0", "--", "sleep", "60")
 # Up, and deaf to what would stop it.
 DEAF = ("--", "sh", "-c", 'trap "" TERM; while :; do sleep 0.02; done')

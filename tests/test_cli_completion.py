@@ -16,8 +16,6 @@ from daemonry.cli.commands import COMMANDS
 if TYPE_CHECKING:
     from harness.commands import Daemonry
 
-pytest_plugins = ["harness.commands"]
-
 SLEEP = ("--settle", "0", "--", "sleep", "60")
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from harness.commands import Daemonry
     from harness.daemons import Daemons
 
-pytest_plugins = ["harness.commands"]
-
 WIDEST = 100
 EXAMPLES = [example for command in COMMANDS.values() for example in command.examples]
 HEAVY = {"argparse", "lockfile", "json", "subprocess", "typing", "dataclasses", "shutil", "socket", "logging"}

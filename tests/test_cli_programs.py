@@ -22,8 +22,6 @@ from harness.waiting import is_alive, wait_for
 if TYPE_CHECKING:
     from harness.commands import Daemonry
 
-pytest_plugins = ["harness.commands"]
-
 # The directories of Debian's servers are not in every user's PATH.
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from harness.commands import Daemonry
     from harness.daemons import Running
 
-pytest_plugins = ["harness.commands"]
-
 # Says what is in its arguments to the service manager that its environment names.
 NOTIFYING = """
 import os, socket, sys

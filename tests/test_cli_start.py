@@ -22,8 +22,6 @@ from harness.waiting import is_alive, wait_for, wait_for_exit
 if TYPE_CHECKING:
     from harness.commands import Daemonry
 
-pytest_plugins = ["harness.commands"]
-
 # Up as soon as it is executed: what becomes of it later is not what most tests ask.
 AT_ONCE = ("--settle", "0")
 SLEEP = ("--", "sleep", "60")

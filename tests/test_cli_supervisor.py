@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harness.commands import Daemonry
     from harness.daemons import Daemons
 
-pytest_plugins = ["harness.commands"]
-
 # A program that says when it is started, and fails at once when it finds a file.
 STARTS = 'echo "started $(date +%s.%N)"; [ -e broken ] && exit 3; exec sleep 60'
 # A program that ends with the status that it is given.

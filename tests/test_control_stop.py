@@ -95,9 +95,13 @@ def test_a_schedule_for_ever_goes_on_until_the_end(daemons: Daemons, path: Path)
 def test_a_daemon_that_hangs_after_it_has_given_its_pidfile_back_is_killed_by_the_schedule(
     daemons: Daemons, path: Path
 ) -> None:
-    hanging = DAEMON + "    import time\n    while True:\n        time.sleep(60)\n"
+    hanging = DAEMON.replace(
+        "        while not", "        open(sys.argv[1] + '.begun', 'w').close()\n        while not", 1
+    )
+    hanging += "    import time\n    while True:\n        time.sleep(60)\n"
     hanging = hanging.replace("with DaemonContext(", 'with DaemonContext(signal_map={"TERM": "request_stop"}, ')
     found = started(daemons, path, hanging)
+    wait_for(path.with_name(f"{path.name}.begun").exists, what="its body has begun: before, SIGTERM ends it")
     items: list[tuple[str, bool]] = []
     with pytest.raises(control.StillRunning):
         found.stop("TERM/0.3", lambda item: items.append((str(item), path.exists())))

@@ -16,6 +16,7 @@ import pytest
 
 from daemonry import doctor, kernel_lock
 from daemonry.doctor import reading
+from harness.probe import facts_of
 from harness.waiting import wait_for
 from pidfile_programs import said, unshared
 
@@ -55,7 +56,10 @@ def start(daemons: Daemons, defect: str = "pass", options: str = "", before: str
     """Answer the number of a daemon that has a defect."""
     program = DAEMON.format(before=before, options=options, defect=textwrap.indent(defect, "    "))
     daemons.launch(program, pidfile_of(daemons), NOBODY.pw_uid, NOBODY.pw_gid, **more).check()
-    return daemons.survivor()
+    pid = daemons.survivor()
+    # Its launcher is gone before it is: with signals held off for a moment, it lets its witness go.
+    wait_for(lambda: facts_of(pid).ppid == 1, what="its witness has left")
+    return pid
 
 
 def pidfile_of(daemons: Daemons) -> Path:

@@ -1,6 +1,6 @@
 """The command ``daemonry`` as its users type it, and the end of every file and process that it leaves.
 
-A test module has the fixture ``daemonry`` by ``pytest_plugins = ["harness.commands"]``::
+The fixture ``daemonry`` answers it::
 
     def test_it_works_in_the_root_directory(daemonry):
         pid = daemonry.start("--", "sleep", "60")
@@ -16,14 +16,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from harness.daemons import Daemons
 from harness.probe import environment_of
 from harness.waiting import is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from harness.daemons import Launched, Running
     from harness.terminal import Terminal
@@ -153,21 +151,9 @@ class Daemonry:
                     yield int(text)
 
 
-@pytest.fixture
-def _names_of_daemons() -> Iterator[list[str]]:
-    names: list[str] = []
-    yield names
+def remove_files_of(names: Iterable[str]) -> None:
+    """Remove what daemons with these names have left in root's places."""
     for name in names if os.geteuid() == 0 else ():
         for path in (f"/run/{name}.pid", f"/var/log/{name}.log", f"/run/daemonry/{name}.json"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-
-
-@pytest.fixture
-def daemonry(_names_of_daemons: list[str], daemons: Daemons) -> Iterator[Daemonry]:
-    """Answer the command, with a name for the test's daemon."""
-    command = Daemonry(daemons, _names_of_daemons)
-    try:
-        yield command
-    finally:
-        command.close()

@@ -13,11 +13,11 @@ from ..report import pipe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Union
 
     from .readiness import Accepting, Notified, Settled
 
-    Readiness = Settled | Accepting | Notified
+    Readiness = Union[Settled, Accepting, Notified]
 
 
 class ProgramContext(DaemonContext):
