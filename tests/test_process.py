@@ -276,3 +276,18 @@ def test_without_proc_nothing_is_listed_and_nothing_fails(daemons: Daemons) -> N
         """,
         through=(*unshared("--mount"), "sh", "-c", hide, "sh"),
     ).check()
+
+
+def test_a_name_that_could_steer_a_terminal_is_shown_as_text() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", 'open("/proc/self/comm", "w").write("\\33[2Jé"); input()'], stdin=subprocess.PIPE
+    ) as running:
+
+        def named() -> process.Process | None:
+            found = process.look(running.pid)
+            return found if found is not None and "[2J" in found.name else None
+
+        found = wait_for(named, what="it has named itself")
+        assert found is not None
+        assert str(found) == f"process {running.pid} (\\x1b[2J\\xe9)"
+        running.communicate(b"\n")

@@ -39,8 +39,13 @@ class Process(Record):
         """Whether it still runs: a zombie has ended, only its parent hasn't asked how."""
         return self.state not in "ZX"
 
+    @property
+    def printable_name(self) -> str:
+        """Its name, which is whatever the process says, with nothing in it that could steer a terminal."""
+        return self.name if self.name.isprintable() else ascii(self.name)[1:-1]
+
     def __str__(self) -> str:
-        return f"process {self.pid} ({self.name})"
+        return f"process {self.pid} ({self.printable_name})"
 
 
 def look(pid: int) -> Process | None:

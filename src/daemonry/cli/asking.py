@@ -99,7 +99,11 @@ def list_(options: argparse.Namespace, screen: Screen) -> int:
         return DONE
     rows = [("NAME", "STATE", "PID", "UP", "PROGRAM")] if found else []
     for target, state, daemon, _ in found:
-        about = (str(daemon.pid), span(time.time() - daemon.started), daemon.process.name) if daemon else ("", "", "")
+        about = (
+            (str(daemon.pid), span(time.time() - daemon.started), daemon.process.printable_name)
+            if daemon
+            else ("", "", "")
+        )
         rows.append((target.title, _WORDS[state][0], *about))
     for line in table(rows):
         screen.answer(line)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
+from ..report import printable
 from . import places, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
@@ -186,7 +187,7 @@ def _tell_failure(error: DaemonStartError, logs: list[_Log], screen: Screen) -> 
     screen.complain(_text_of(error))
     for log in logs:
         for line in log.since():
-            screen.say(f"  {line}")
+            screen.say(f"  {printable(line)}")
 
 
 def _text_of(error: DaemonStartError) -> str:
