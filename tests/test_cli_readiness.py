@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,8 +170,7 @@ def test_a_child_that_lives_on_may_say_it(daemonry: Daemonry) -> None:
     words = ("--notify", "--chdir", daemonry.directory, "--", "sh", "-c", f"{sys.executable} wrapped.py; exit 0")
     pid = daemonry.start(*words)
     assert facts_of(pid).comm == "sh"
-    child = next(each for each in daemonry.daemons.alive() if each != pid)
-    daemonry.daemons.stop(child)
+    daemonry.daemons.stop(int(Path(f"/proc/{pid}/task/{pid}/children").read_text()))
     wait_for(lambda: not daemonry.daemons.alive())
 
 
