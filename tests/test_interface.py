@@ -84,7 +84,7 @@ def test_an_option_has_its_default(name: str) -> None:
 
 
 def test_the_table_of_this_test_has_every_option() -> None:
-    slots = {name.replace("_ready_when", "ready") for name in Options.__slots__}
+    slots = {name.replace("_ready_when", "ready").lstrip("_") for name in Options.__slots__}
     assert slots == set(DEFAULTS) == set(OTHERS)
 
 

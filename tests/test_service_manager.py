@@ -146,7 +146,9 @@ def container() -> Sequence[str]:
 
 @pytest.mark.root_only("it makes a process namespace")
 def test_process_1_is_kept_by_its_container(daemons: Daemons, container: Sequence[str]) -> None:
-    assert who(daemons, through=container) == ("container", "it is process 1")
+    """The program leaves that number to another process, and goes on as its child."""
+    daemons.launch(SAY_WHO, through=container).check()
+    assert read_json(daemons.directory / "said") == ["container", "it is process 1", False]
 
 
 @pytest.mark.root_only("it makes a process namespace")
@@ -175,6 +177,16 @@ def test_a_child_of_process_1_on_a_terminal_was_started_by_hand(daemons: Daemons
 
 
 @pytest.mark.root_only("it makes a process namespace")
+def test_a_child_of_a_container_s_init_on_a_terminal_was_not_started_by_hand(
+    daemons: Daemons, container: Sequence[str]
+) -> None:
+    """As in ``docker run -it --init``: it would end the container to fork there."""
+    terminal = daemons.terminal(SAY_WHO, through=(*container, script(daemons, "tini")))
+    assert terminal.wait() == 0
+    assert read_json(daemons.directory / "said") == ["container", "its parent is process 1, tini", True]
+
+
+@pytest.mark.root_only("it makes a process namespace")
 def test_process_1_cannot_detach(daemons: Daemons, container: Sequence[str]) -> None:
     """The whole container would end with it."""
     launched = daemons.launch(
@@ -199,6 +211,23 @@ def test_what_is_said_explicitly_wins(daemons: Daemons, through: Sequence[str], 
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
 
 
+@pytest.mark.parametrize("given", ["", "prevent_core=True"])
+@pytest.mark.parametrize("through", [(), AS_SERVICE])
+def test_a_manager_s_limit_of_core_files_is_left_alone_unless_it_is_given(
+    daemons: Daemons, through: Sequence[str], given: str
+) -> None:
+    launched = daemons.launch(
+        f"""
+        import resource
+        from daemonry import DaemonContext
+        with DaemonContext(detach_process=False, {given}):
+            print(resource.getrlimit(resource.RLIMIT_CORE)[0])
+        """,
+        through=("sh", "-c", 'ulimit -S -c 2; exec "$@"', "sh", *through),
+    ).check()
+    assert (launched.stdout != "0\n") is (through == AS_SERVICE and not given)
+
+
 def test_who_it_was_is_found_out_at_open_and_not_before(daemons: Daemons) -> None:
     launched = daemons.launch(
         """
@@ -216,7 +245,7 @@ def test_who_it_was_is_found_out_at_open_and_not_before(daemons: Daemons) -> Non
 
 # Who it was, by all facts that there may be
 
-NAMES = st.sampled_from(["", "bash", "systemd", "supervisord", "runsv", "tmux: server", "init"])
+NAMES = st.sampled_from(["", "bash", "systemd", "supervisord", "runsv", "tmux: server", "init", "tini"])
 NUMBERS = st.sampled_from(["0", "1", "7", "8", "9", "x", ""])
 FACTS = st.builds(
     Facts,
@@ -230,7 +259,8 @@ FACTS = st.builds(
             "SYSTEMD_EXEC_PID": NUMBERS,
             "INVOCATION_ID": st.just("0123"),
             "NOTIFY_SOCKET": st.sampled_from(["", "/run/notify", "@abstract"]),
-            "XPC_SERVICE_NAME": st.just("x"),
+            "XPC_SERVICE_NAME": st.sampled_from(["0", "x"]),
+            "SUPERVISOR_ENABLED": st.just("1"),
         },
     ),
     has_terminal=st.booleans(),
@@ -249,7 +279,8 @@ def test_there_is_a_manager_just_where_something_was_meant_for_the_process(facts
         facts.parent_name == "systemd" and "INVOCATION_ID" in environment,
         facts.parent_name in ("supervisord", "runsv"),
         facts.stdin_is_network_socket,
-        facts.parent == 1 and not facts.has_terminal,
+        facts.parent_name == "" and "SUPERVISOR_ENABLED" in environment and not facts.has_terminal,
+        facts.parent == 1 and (facts.parent_name == "tini" or not facts.has_terminal),
     )
     found = service_manager.who_started(facts)
     assert (found.name is not None) is any(evidence)
@@ -262,7 +293,7 @@ def test_notify_socket_proves_nothing_and_is_used_where_there_is_a_manager(facts
     found = service_manager.who_started(facts)
     without = {name: value for name, value in facts.environment.items() if name != "NOTIFY_SOCKET"}
     assert found == service_manager.who_started(Facts(**{**facts.fields(), "environment": without}))
-    address = service_manager.manager_of(found, facts.environment).address
+    address = service_manager.manager_of(found, facts).address
     assert address == (facts.environment.get("NOTIFY_SOCKET") or None if found.name else None)
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import service_manager
+from daemonry import sd_listen
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def test_the_manager_is_told_of_the_start_and_the_stop(
     assert (int(ready["MAINPID"]) != launched.pid) is detach
     assert manager.hear() == {"STATUS": "up"}
     assert manager.hear() == {"STOPPING": "1"}
+    assert manager.hear() == {"BARRIER": "1"}
     launched.wait().check()
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
     assert manager.heard_nothing()
@@ -159,6 +160,8 @@ def test_a_start_that_fails_is_not_told_as_ready(daemons: Daemons, manager: Mana
         env={"NOTIFY_SOCKET": address},
     ).check(1)
     assert manager.hear() == {"STOPPING": "1"}
+    assert manager.hear() == {"STATUS": "ValueError"}
+    assert manager.hear() == {"BARRIER": "1"}
     assert manager.heard_nothing()
 
 
@@ -239,8 +242,7 @@ def test_a_manager_that_has_stopped_reading_holds_the_daemon_up_for_a_while_only
             while True:
                 filler.send(b"STATUS=busy")
         daemons.launch(
-            "from daemonry import DaemonContext, service_manager\nservice_manager.PATIENCE = 0.05\n"
-            "with DaemonContext(): pass",
+            "from daemonry import DaemonContext, sd_notify\nsd_notify.PATIENCE = 0.05\nwith DaemonContext(): pass",
             through=AS_SERVICE,
             env={"NOTIFY_SOCKET": str(path)},
         ).check()
@@ -252,7 +254,7 @@ def test_a_manager_that_has_stopped_reading_holds_the_daemon_up_for_a_while_only
 @given(st.one_of(st.none(), st.text(max_size=8), st.integers(-5, 99).map(str)), st.sampled_from(["", "1", "77"]))
 def test_sockets_are_counted_only_for_the_process_that_they_are_meant_for(count: str | None, pid: str) -> None:
     environment = {"LISTEN_PID": pid, **({} if count is None else {"LISTEN_FDS": count})}
-    found = service_manager.activation_sockets(environment, 77)
+    found = [fd for _, fd in sd_listen.given(environment, 77)]
     valid = pid == "77" and count is not None and count.isascii() and count.isdigit()
     assert set(found) <= (set(range(3, 3 + int(count or 0))) if valid else set())
 
@@ -263,9 +265,9 @@ def test_only_sockets_that_are_open_are_counted() -> None:
     with one, other:
         count = one.fileno() - 2
         environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count)}
-        assert one.fileno() in service_manager.activation_sockets(environment, os.getpid())
+        assert ("unknown", one.fileno()) in sd_listen.given(environment, os.getpid())
     assert one.fileno() == -1
-    assert count + 2 not in service_manager.activation_sockets(environment, os.getpid())
+    assert count + 2 not in dict(sd_listen.given(environment, os.getpid())).values()
 
 
 @pytest.mark.parametrize("detach", [True, False])

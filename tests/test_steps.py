@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 STEPS = DaemonContext.steps
 # Without an effect of its own that the body could see; only root can change the root directory.
-UNSEEN = ("check_options", *(() if os.geteuid() == 0 else ("change_root",)))
+UNSEEN = ("check_options", "leave_init", *(() if os.geteuid() == 0 else ("change_root",)))
 
 # Every step's effect is one that no other step has, so that it shows whether just this one was taken.
 ATTEMPTS = """
     import ctypes, fcntl, json, logging.handlers, os, pwd, resource, signal, socket, sys
-    from daemonry import DaemonContext, DaemonStartError, PIDLockFile
+    from daemonry import DaemonContext, DaemonStartError, PIDLockFile, sd_notify
     from harness.probe import publish
 
+    sd_notify.PATIENCE = 0.001  # nobody reads what the manager is told until the process has ended
     DETACH = sys.argv[1] == "True"
     NUMBER = 0
     CHROOT = os.geteuid() == 0
@@ -48,7 +49,7 @@ ATTEMPTS = """
         dead = fcntl.fcntl(0, fcntl.F_DUPFD, 200)  # a number that no later file gets
         return dict(
             detach_process=DETACH, files_preserve=[told, manager], pidfile=PIDLockFile(f"{NUMBER}.pid"),
-            stdin="/dev/zero", umask=0o077, environment={"ONLY": "this"}, no_new_privileges=True,
+            stdin="/dev/zero", umask=0o077, prevent_core=True, environment={"ONLY": "this"}, no_new_privileges=True,
             chroot_directory=sys.argv[2] if CHROOT else None, working_directory="/tmp",
             signal_map={"USR1": None, "TERM": "terminate"},
         )
@@ -62,6 +63,7 @@ ATTEMPTS = """
         return [name for name, seen in {
             "check_options": True,
             "flush_streams": not held.buffer,
+            "leave_init": True,
             "detach": os.getpid() != starter,
             "reset_signals": signal.getsignal(signal.SIGQUIT) == signal.SIG_DFL,
             "close_descriptors": not is_open(dead),

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from . import descriptors, failures, filesystem, logs, privileges, signals, streams
+from . import container, descriptors, failures, filesystem, logs, privileges, signals, streams
 from .detach import Tie, detach
 from .errors import Terminated
 from .lifecycle import Lifecycle
@@ -31,6 +31,7 @@ class DaemonContext(Lifecycle):
     steps: tuple[str, ...] = (
         "check_options",
         "flush_streams",
+        "leave_init",
         "detach",
         "reset_signals",
         "close_descriptors",
@@ -51,7 +52,7 @@ class DaemonContext(Lifecycle):
     def check_options(self) -> None:
         """Resolve every option that a step uses, and refuse what can't be meant; nothing has been changed yet."""
         values = self._values
-        require_forkable(values.detaching.detach)
+        require_forkable(values.detaching.detach or values.leaving_init.leave)
         logs.prepare(values.stderr_discarded)
         if values.leaves_its_files:
             failures.prepare()
@@ -61,6 +62,12 @@ class DaemonContext(Lifecycle):
         streams.flush()
         logs.flush()
         descriptors.flush_objects()
+
+    def leave_init(self) -> None:
+        """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
+        if self._values.leaving_init.leave:
+            container.leave_init(descriptors.close_all_except)
+            self._values.address_sockets_to_this_process()
 
     def detach(self) -> None:
         """Fork, lead a session, fork again; go on in the daemon only. daemon(7), steps 5 to 8, 14 and 15."""

@@ -12,11 +12,10 @@ import os
 import select
 import signal
 import time
-import warnings
 from contextlib import contextmanager, suppress
 
 from . import process, report
-from .forks import give_up_in_children
+from .forks import fork, give_up_in_children
 from .hold import signals_held_off
 from .record import Record
 from .witness import DYING, GRACE, adopt_orphans, end_session, stay_as_witness
@@ -109,7 +108,7 @@ def detach(
     try:
         with _dispositions_for_waiting(), signals_held_off() as mask:
             with _pipes() as pipes:
-                witness = _fork()
+                witness = fork()
                 if witness == 0:
                     return _lead_session(pipes, close_others)
                 launcher = _Launcher(witness, pipes.take_reports(), timeout, show)
@@ -203,14 +202,6 @@ def _close(*descriptors: int) -> None:
         os.close(fd)
 
 
-def _fork() -> int:
-    # Threads have been warned of by name before, with advice; Python's own warning names none, and under -W error it
-    # would be raised in the parent when the child already runs.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return os.fork()
-
-
 def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]) -> Tie:
     """Lead a session of our own and fork the daemon; return there only."""
     reporter = report.Reporter(pipes.reports[1])
@@ -219,7 +210,7 @@ def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]
     try:
         os.setsid()
         adopt_orphans()
-        daemon = _fork()
+        daemon = fork()
     except BaseException as error:
         _tell_and_leave(reporter, error)
     if daemon:

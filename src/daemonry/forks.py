@@ -1,8 +1,9 @@
-"""What a forked child must not keep of its parent's: a lock, a pipe, a wake-up."""
+"""Forking, and what a forked child must not keep of its parent's: a lock, a pipe, a wake-up."""
 
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from contextlib import suppress
 
@@ -36,3 +37,12 @@ def _give_up_all() -> None:
 
 
 os.register_at_fork(after_in_child=_give_up_all)
+
+
+def fork() -> int:
+    """Fork, without Python's warning of threads; see fork(2)."""
+    # They have been warned of by name before, with advice; Python's own warning names none, and under -W error it would
+    # be raised in the parent when the child already runs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()

@@ -8,14 +8,16 @@ import sys
 from contextlib import ExitStack, suppress
 from functools import partial
 
-from . import failures, logs, report, signals, streams
+from . import failures, logs, report, sd_listen, signals, streams
 from .detach import Tie
 from .errors import Terminated
 from .options import Options
 from .plan import Plan
+from .sd_notify import Manager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from types import TracebackType
     from typing import Any, NoReturn, TypeVar
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from .plan import PlannedStep
 
     Self = TypeVar("Self", bound="Lifecycle")
+
+
+_FORKING = ("leave_init", "detach")
 
 
 class Ready(str):
@@ -149,7 +154,7 @@ class Lifecycle(Options):
         if self._tie is not None:
             self._tie.reporter.step(name)
         getattr(self, name)()
-        if name == "detach":  # whoever did it, and however: the process that came out of it is the one that opens
+        if name in _FORKING:  # whoever did it, and however: the process that came out of it is the one that opens
             self._opening = os.getpid()
 
     def _begin_body(self) -> None:
@@ -168,6 +173,8 @@ class Lifecycle(Options):
         """Undo the steps, and leave with the error in the way that this process can."""
         if not self._is_opening:  # a worker that a step has forked: there is nothing that it could give back
             raise error
+        self._leaving = True
+        self._tell_manager_of(error)
         then = self._unwind(error)
         if self._is_waited_for:
             self._leave_unready(partial(failures.failed, self._step, error, then), error)
@@ -184,7 +191,6 @@ class Lifecycle(Options):
 
     def _unwind(self, error: BaseException) -> BaseException | None:
         """Unwind the exit stack; answer the error that this met itself."""
-        self._leaving = True
         try:
             self._exit_stack.__exit__(type(error), error, error.__traceback__)
         except BaseException as another:
@@ -220,7 +226,7 @@ class Lifecycle(Options):
         try:
             try:
                 logged = self._log_end(error)
-                self._values.manager.tell(STOPPING=1)
+                self._tell_manager_of_stop(error)
             finally:
                 suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
         except BaseException as another:
@@ -239,6 +245,21 @@ class Lifecycle(Options):
             if self._is_waited_for:
                 self._leave_unready(partial(failures.of_body, error), error, logged)
         return suppressed
+
+    def _tell_manager_of_stop(self, error: BaseException | None) -> None:
+        self._values.manager.tell(STOPPING=1)
+        if error is None or isinstance(error, Terminated):
+            self._values.manager.wait_until_heard()
+        else:
+            self._tell_manager_of(error)
+
+    def _tell_manager_of(self, error: BaseException) -> None:
+        # Whatever goes wrong in this: the error itself is on its way, and nothing may take its place.
+        with suppress(Exception):
+            manager = (self._plan or Plan(self, self.steps)).manager
+            told = failures.failed(self._step, error)
+            manager.tell(STATUS=told.message, **({} if told.errno is None else {"ERRNO": told.errno}))
+            manager.wait_until_heard()
 
     def _log_end(self, error: BaseException | None) -> bool:
         return error is not None and logs.tell_of_end(error, failures.message_of(error), self._values.stderr_discarded)
@@ -284,20 +305,56 @@ class Lifecycle(Options):
 
     def _announce_ready(self) -> None:
         self._release_launcher()
-        self._values.manager.tell(READY=1, MAINPID=os.getpid())
+        # To a manager outside of a container our number is another process's.
+        main = {} if self._values.facts.pid == 1 else {"MAINPID": os.getpid()}
+        self._values.manager.tell(READY=1, **main)
 
     def _release_launcher(self) -> None:
         if self._tie is not None and self._tie.waited_for:
             self._tie.release()
 
-    def progress(self, text: str) -> None:
-        """Tell how far the start has come: on the launcher's stderr, and to the service manager as its STATUS."""
+    @property
+    def service_manager(self) -> Manager:
+        """The manager of an open context, to be told that the daemon is well, reloads, or has something to be kept.
+
+        Without a manager, and in a process that the daemon has forked, telling does nothing.
+        """
+        return self._values.manager if self.is_open else Manager(None)
+
+    def listen_fds(self) -> list[tuple[str, socket.socket]]:
+        """Answer the sockets that a service manager opened for this daemon, each with its name; see sd_listen_fds(3).
+
+        They stay open across the steps, whatever becomes of the environment. From now on they are the caller's, and
+        close-on-exec; a second call answers nothing, and so does a context that is not open.
+        """
+        return sd_listen.sockets(self._take_given(sd_listen.is_socket))
+
+    def listen_files(self) -> list[tuple[str, int]]:
+        """Answer what else he gave: fifos, or what :meth:`~daemonry.sd_notify.Manager.store` had him keep; descriptors."""
+        return sd_listen.files(self._take_given(lambda fd: not sd_listen.is_socket(fd)))
+
+    def _take_given(self, is_wanted: Callable[[int], bool]) -> sd_listen.Given:
+        if not (self.is_open or self._is_opening):
+            return ()
+        sd_listen.forget(os.environ)
+        taken = tuple(each for each in self._values.given if is_wanted(each[1]))
+        self._values.given = tuple(each for each in self._values.given if each not in taken)
+        return taken
+
+    def progress(self, text: str, seconds: float | None = None) -> None:
+        """Tell how far the start has come: on the launcher's stderr, and to the service manager as its STATUS.
+
+        :param seconds: how much longer it may take from now on, for a manager that would lose his patience before;
+            ``None`` to leave that as it is.
+        """
         if self._is_waited_for:
             assert self._tie is not None
             self._tie.reporter.progress(text)
         elif self._tie is None and not self._ready_said:
             self.show_progress(text)
         self._values.manager.tell(STATUS=text)
+        if seconds is not None:
+            self._values.manager.extend(seconds)
 
     def show_progress(self, text: str) -> None:
         """Show a text of :meth:`progress`; called in the launcher. On stderr, where the user is who started it."""

@@ -30,7 +30,8 @@ class Options:
         ``gid`` is given, and stay if neither is. An ordinary user who asks for his own ids keeps his groups.
     :param no_new_privileges: whether no program that is executed later can gain rights (set-uid bits, file
         capabilities); see prctl(2), PR_SET_NO_NEW_PRIVS.
-    :param prevent_core: whether core files are prevented.
+    :param prevent_core: whether core files are prevented; not given, they are, but for a program that a service manager
+        keeps in the foreground: there the limit is the manager's.
     :param detach_process: whether to fork; ``None`` forks unless a service manager, a container or inetd has started
         the program, or its parent is process 1 and it has no terminal.
     :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open; ``None`` for none.
@@ -52,6 +53,7 @@ class Options:
 
     # Slots, so that a misspelt option can't be assigned; subclasses, which have attributes of their own, may.
     __slots__ = (
+        "_prevent_core",
         "_ready_when",
         "chroot_directory",
         "detach_process",
@@ -62,7 +64,6 @@ class Options:
         "no_new_privileges",
         "pidfile",
         "preserve_logging",
-        "prevent_core",
         "signal_map",
         "start_timeout",
         "stderr",
@@ -83,7 +84,7 @@ class Options:
         gid: int | str | None = None,
         initgroups: bool = False,
         no_new_privileges: bool = False,
-        prevent_core: bool = True,
+        prevent_core: bool | None = None,
         detach_process: bool | None = None,
         files_preserve: Iterable[Any] | None = None,
         preserve_logging: bool = True,
@@ -103,7 +104,7 @@ class Options:
         self.gid = gid
         self.initgroups = initgroups
         self.no_new_privileges = no_new_privileges
-        self.prevent_core = prevent_core
+        self._prevent_core = prevent_core
         self.detach_process = detach_process
         self.files_preserve = files_preserve
         self.preserve_logging = preserve_logging
@@ -116,6 +117,15 @@ class Options:
         self.start_timeout = start_timeout
         self._ready_when = ready
         self._set_up()
+
+    @property
+    def prevent_core(self) -> bool | None:
+        """Whether core files are prevented; true when it was not given."""
+        return True if self._prevent_core is None else self._prevent_core
+
+    @prevent_core.setter
+    def prevent_core(self, prevent: bool | None) -> None:
+        self._prevent_core = prevent
 
     def _set_up(self) -> None:
         """Make the state of a context; called once, when its options are set."""

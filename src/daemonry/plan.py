@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Iterator
 from functools import cached_property
 
-from . import descriptors, filesystem, logs, privileges, service_manager, signals, streams
+from . import descriptors, filesystem, logs, privileges, sd_listen, service_manager, signals, streams
 from .errors import InvalidOption
 from .record import Record
+from .sd_notify import Manager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ class Detaching(Record):
     def __str__(self) -> str:
         limit = f", ready within {self.start_timeout:g} seconds" if self.detach and self.start_timeout else ""
         return f"{'fork, setsid, fork' if self.detach else 'stay in the foreground'}: {self.reason}{limit}"
+
+
+class LeavingInit(Record):
+    """Whether the program leaves the number 1, in a container, to a process that does nothing else."""
+
+    leave: bool
+
+    def __str__(self) -> str:
+        return "fork: process 1 reaps, and passes signals on" if self.leave else "not process 1"
 
 
 class Streams(Record):
@@ -75,6 +85,7 @@ class PlannedStep(Record):
 
 
 VALUE_OF_STEP = {
+    "leave_init": "leaving_init",
     "detach": "detaching",
     "close_descriptors": "closing",
     "redirect_streams": "streams",
@@ -127,12 +138,17 @@ class Plan:
         return service_manager.who_started(self.facts)
 
     @cached_property
-    def manager(self) -> service_manager.Manager:
-        return service_manager.manager_of(self.starter, self.facts.environment)
+    def manager(self) -> Manager:
+        return service_manager.manager_of(self.starter, self.facts)
 
     @cached_property
-    def activation_sockets(self) -> tuple[int, ...]:
-        return service_manager.activation_sockets(self.facts.environment, self.facts.pid)
+    def given(self) -> tuple[tuple[str, int], ...]:
+        """The names and numbers of the descriptors that a service manager gave."""
+        return sd_listen.given(self.facts.environment, self.facts.pid)
+
+    @cached_property
+    def leaving_init(self) -> LeavingInit:
+        return LeavingInit(leave="leave_init" in self._steps and self.facts.pid == 1)
 
     @cached_property
     def detaching(self) -> Detaching:
@@ -152,7 +168,7 @@ class Plan:
 
     @cached_property
     def closing(self) -> descriptors.Closing:
-        numbers = [*self.activation_sockets]
+        numbers = [fd for _, fd in self.given]
         if self._options.preserve_logging:
             numbers += logs.descriptors()
         if "redirect_streams" in self._steps:
@@ -196,7 +212,9 @@ class Plan:
 
     @cached_property
     def core_limit(self) -> privileges.CoreLimit:
-        return privileges.CoreLimit(prevent=bool(self._options.prevent_core))
+        given = self._options._prevent_core
+        is_kept = self.starter.name is not None and not self.detaching.detach
+        return privileges.CoreLimit(prevent=not is_kept if given is None else bool(given))
 
     @cached_property
     def pidfile(self) -> Pidfile:
@@ -246,7 +264,7 @@ class Plan:
 
     def address_sockets_to_this_process(self) -> None:
         """Put LISTEN_PID right after a fork; see sd_listen_fds(3)."""
-        if self.activation_sockets:
+        if self.given:
             os.environ["LISTEN_PID"] = str(os.getpid())
 
 

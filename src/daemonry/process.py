@@ -113,6 +113,33 @@ def _from_ps(pid: int) -> Process | None:
     )
 
 
+def program_of(pid: int) -> str:
+    """Answer the name of the program that a process runs, ``""`` when it can't be seen.
+
+    Of a Python program it is the script's or the module's, whichever way the interpreter was called.
+    """
+    found = look(pid)
+    if found is None:
+        return ""
+    return _script_of(pid) or found.name if found.name.startswith("python") else found.name
+
+
+def _script_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = os.fsdecode(file.read()).split("\0")[1:-1]
+    except OSError:
+        return ""
+    for at, word in enumerate(words):
+        if word == "-c":
+            return ""
+        if word == "-m":
+            return "".join(words[at + 1 : at + 2]).rpartition(".")[2]
+        if not word.startswith("-"):
+            return os.path.basename(word)
+    return ""
+
+
 def everything() -> Iterator[Process]:
     """Yield every process that can be seen; none where there is no /proc."""
     try:

@@ -1,28 +1,31 @@
-"""sd-daemon(3) without libsystemd: who started us, what he is told, which sockets he gave."""
+"""Who started a process: somebody who keeps daemons, or a user at a terminal."""
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 from contextlib import suppress
 
 from . import process
 from .record import Record
+from .sd_notify import Manager, manager_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-FIRST_SOCKET = 3
-# How long, in seconds, a manager that has stopped reading may hold the daemon up.
-PATIENCE = 5.0
-_SUPERVISORS = ("supervisord", "runsv", "s6-supervise", "circusd", "perpd", "dinit")
+_SUPERVISORS = (
+    *("supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit"),
+    *("nosh", "monit"),
+)
+_CONTAINER_INITS = ("tini", "docker-init", "podman-init", "catatonit", "dumb-init")
 
 
 class Facts(Record):
-    """What tells who started a process. Environment variables alone don't: every descendant inherits them."""
+    """What tells who started a process. Environment variables alone don't: every descendant inherits them.
+
+    ``parent_name`` is the program's, ``""`` where it can't be seen.
+    """
 
     pid: int
     parent: int
@@ -45,11 +48,10 @@ class Starter(Record):
 def facts_of_this_process() -> Facts:
     """Answer the facts of the running process."""
     parent = os.getppid()
-    found = process.look(parent)
     return Facts(
         pid=os.getpid(),
         parent=parent,
-        parent_name=found.name if found is not None else "",
+        parent_name=process.program_of(parent),
         environment=dict(os.environ),
         has_terminal=_has_terminal(),
         stdin_is_network_socket=_is_network_socket(0),
@@ -81,7 +83,7 @@ def _is_network_socket(fd: int) -> bool:
 def who_started(facts: Facts) -> Starter:
     """Answer who started the process with these facts, from evidence that is meant for it or its parent.
 
-    Source: sd_listen_fds(3), systemd.exec(5), inetd(8), launchd.plist(5).
+    Source: sd_listen_fds(3), systemd.exec(5), inetd(8), launchd.plist(5), supervisord's "Subprocess Environment".
     """
     environment = facts.environment
     service = environment.get("SYSTEMD_EXEC_PID")
@@ -100,91 +102,27 @@ def who_started(facts: Facts) -> Starter:
         return Starter(name="systemd", reason="its parent is systemd")
     if facts.parent_name in _SUPERVISORS:
         return Starter(name=facts.parent_name, reason=f"its parent is {facts.parent_name}")
+    # Where no parent can be looked at: every descendant has it, also a shell's at a terminal.
+    if facts.parent_name == "" and "SUPERVISOR_ENABLED" in environment and not facts.has_terminal:
+        return Starter(name="supervisord", reason="SUPERVISOR_ENABLED is set, and it has no terminal")
     if facts.stdin_is_network_socket:
         return Starter(name="inetd", reason="its standard input is a network socket")
-    if facts.parent == 1 and not facts.has_terminal:
-        name = "launchd" if "XPC_SERVICE_NAME" in environment else "init"
-        return Starter(name=name, reason="its parent is process 1, and it has no terminal")
+    if facts.parent == 1:
+        return _started_by_process_1(facts)
     return Starter(name=None, reason="nothing says that somebody keeps it")
 
 
-def activation_sockets(environment: Mapping[str, str], pid: int) -> tuple[int, ...]:
-    """Answer the descriptors that a service manager opened for the process ``pid``; see sd_listen_fds(3)."""
-    count = environment.get("LISTEN_FDS", "")
-    if environment.get("LISTEN_PID") != str(pid) or not count.isascii() or not count.isdigit():
-        return ()
-    return tuple(fd for fd in range(FIRST_SOCKET, FIRST_SOCKET + int(count[:6])) if _is_open(fd))
+def _started_by_process_1(facts: Facts) -> Starter:
+    if not facts.has_terminal:
+        # launchd gives programs that a terminal has started the name 0.
+        name = "launchd" if facts.environment.get("XPC_SERVICE_NAME", "0") != "0" else "init"
+        return Starter(name=name, reason="its parent is process 1, and it has no terminal")
+    # `docker run -it --init`. A shell may be process 1 too, and what it leaves behind, `(prog &)`, becomes its child.
+    if facts.parent_name in _CONTAINER_INITS:
+        return Starter(name="container", reason=f"its parent is process 1, {facts.parent_name}")
+    return Starter(name=None, reason="its parent is process 1, but it has a terminal")
 
 
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
-class Manager:
-    """The service manager's ear; without one, talking costs nothing.
-
-    :param address: the value of NOTIFY_SOCKET, ``None`` or empty for no manager.
-    """
-
-    def __init__(self, address: str | None) -> None:
-        self.address = address or None
-        self._socket: Any = None
-
-    def connect(self) -> None:
-        """Open the socket now: after a change of the root directory its path means another place."""
-        if self.address is not None and self._socket is None:
-            with suppress(OSError):
-                self._socket = _open(self.address)
-
-    def tell(self, **assignments: object) -> None:
-        """Send assignments such as ``READY=1``; see sd_notify(3).
-
-        A manager that went away, or can't be reached, is no error: it never harms the daemon.
-        """
-        if self.address is None:
-            return
-        text = "\n".join(f"{name}={_one_line(value)}" for name, value in assignments.items())
-        with suppress(OSError):
-            if self._socket is not None:
-                self._socket.send(text.encode("utf-8", "backslashreplace"))
-                return
-            with _open(self.address) as sender:
-                sender.send(text.encode("utf-8", "backslashreplace"))
-
-    def close(self) -> None:
-        """Close the socket, if it is open."""
-        sender, self._socket = self._socket, None
-        if sender is not None:
-            sender.close()
-
-
-def _open(address: str) -> Any:
-    import socket
-
-    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
-    try:
-        sender.settimeout(PATIENCE)
-        # A name that begins with @ is in Linux's abstract namespace, where it begins with a zero.
-        sender.connect("\0" + address[1:] if address.startswith("@") else address)
-    except OSError:
-        sender.close()
-        raise
-    return sender
-
-
-def _one_line(value: object) -> str:
-    return " ".join(str(value).splitlines())
-
-
-def manager_of(starter: Starter, environment: Mapping[str, str]) -> Manager:
+def manager_of(starter: Starter, facts: Facts) -> Manager:
     """Answer the manager that waits for word of the process; none when NOTIFY_SOCKET was meant for an ancestor."""
-    if starter.name is None:
-        return Manager(None)
-    if "socket" not in sys.modules and environment.get("NOTIFY_SOCKET"):
-        # Imported while it can still be found: the word is sent from inside another root directory.
-        import socket  # noqa: F401
-    return Manager(environment.get("NOTIFY_SOCKET"))
+    return Manager(None) if starter.name is None else manager_at(facts.environment, facts.pid)

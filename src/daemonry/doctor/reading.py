@@ -119,11 +119,11 @@ class Subject:
         return {name: value for name, _, value in pairs}
 
     def starter(self, environment: dict[str, str]) -> service_manager.Starter:
-        above = process.look(self.process.parent)
+        parent = self.process.parent
         facts = service_manager.Facts(
             pid=self.numbers[-1],
-            parent=self.process.parent,
-            parent_name="" if above is None else above.name,
+            parent=parent,
+            parent_name=process.program_of(parent),
             environment=environment,
             has_terminal=self.terminal != 0,
             stdin_is_network_socket=False,  # a socket's family is not to be seen from outside

@@ -1,0 +1,153 @@
+"""sd_notify(3) without libsystemd: what a service manager is told."""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import sys
+import time
+from contextlib import contextmanager, suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+# How long, in seconds, a manager that has stopped reading may hold the daemon up.
+PATIENCE = 5.0
+
+
+class Manager:
+    """The service manager's ear; without one, talking costs nothing, and one that went away never harms the daemon.
+
+    :param address: the value of NOTIFY_SOCKET; ``None`` or empty for no manager.
+    :param watchdog: the seconds within which he wants to hear :meth:`alive`; ``None`` when he doesn't.
+    """
+
+    def __init__(self, address: str | None, watchdog: float | None = None) -> None:
+        self.address = address or None
+        self.watchdog = watchdog
+        self._socket: Any = None
+
+    def connect(self) -> None:
+        """Open the socket now: after a change of the root directory its path means another place."""
+        if self.address is not None and self._socket is None:
+            with suppress(OSError):
+                self._socket = _open(self.address)
+
+    def close(self) -> None:
+        """Close the socket, if it is open."""
+        sender, self._socket = self._socket, None
+        if sender is not None:
+            sender.close()
+
+    def tell(self, **assignments: object) -> None:
+        """Send assignments such as ``READY=1``; see sd_notify(3)."""
+        self._send(assignments)
+
+    def alive(self) -> None:
+        """Say that the daemon is well; to be said at least twice within ``watchdog`` seconds."""
+        self.tell(WATCHDOG=1)
+
+    def extend(self, seconds: float) -> None:
+        """Ask for so many seconds more, from now on, for the start, the reload or the stop that is under way."""
+        self.tell(EXTEND_TIMEOUT_USEC=int(seconds * 1e6))
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Say that the configuration is read again, and at the end of the block that it has been.
+
+        Source: systemd.service(5), ``Type=notify-reload``.
+        """
+        self.tell(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+        try:
+            yield
+        finally:
+            self.tell(READY=1)
+
+    def store(self, descriptor: int | Any, name: str) -> None:
+        """Have him keep a descriptor for this service's next process; see systemd.service(5), FileDescriptorStoreMax=.
+
+        :param descriptor: a number, or an object with a ``fileno()``.
+        :param name: what :meth:`~daemonry.DaemonContext.listen_fds` calls it then.
+        """
+        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+        self._send({"FDSTORE": 1, "FDNAME": name}, number)
+
+    def forget(self, name: str) -> None:
+        """Have him close the descriptors that he keeps by this name."""
+        self.tell(FDSTOREREMOVE=1, FDNAME=name)
+
+    def wait_until_heard(self, seconds: float | None = None) -> bool:
+        """Wait until he has read all that he was told; answer whether he has. To be done before an exit.
+
+        :param seconds: how long at most; ``None`` for 5.
+
+        He looks up who has told him something, and an ended process is nobody. Source: sd_notify_barrier(3).
+        """
+        if self.address is None:
+            return True
+        reading, writing = os.pipe()
+        try:
+            try:
+                sent = self._send({"BARRIER": 1}, writing)
+            finally:
+                os.close(writing)
+            poll = select.poll()
+            poll.register(reading, 0)  # POLLHUP is always told
+            return sent and bool(poll.poll((PATIENCE if seconds is None else seconds) * 1000))
+        finally:
+            os.close(reading)
+
+    def _send(self, assignments: Mapping[str, object], descriptor: int | None = None) -> bool:
+        if self.address is None:
+            return False
+        text = "\n".join(f"{name}={_one_line(value)}" for name, value in assignments.items())
+        with suppress(OSError):
+            if self._socket is not None:
+                return _send_by(self._socket, text, descriptor)
+            with _open(self.address) as sender:
+                return _send_by(sender, text, descriptor)
+        return False
+
+
+def _send_by(sender: Any, text: str, descriptor: int | None) -> bool:
+    import socket
+
+    numbers = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+    sender.sendmsg([text.encode("utf-8", "backslashreplace")], numbers)
+    return True
+
+
+def _open(address: str) -> Any:
+    import socket
+
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
+    try:
+        sender.settimeout(PATIENCE)
+        # A name that begins with @ is in Linux's abstract namespace, where it begins with a zero.
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        sender.close()
+        raise
+    return sender
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).splitlines())
+
+
+def manager_at(environment: Mapping[str, str], pid: int) -> Manager:
+    """Answer the manager that the environment tells of, to the process ``pid``."""
+    if "socket" not in sys.modules and environment.get("NOTIFY_SOCKET"):
+        # Imported while it can still be found: the word is sent from inside another root directory.
+        import socket  # noqa: F401
+    return Manager(environment.get("NOTIFY_SOCKET"), _watchdog_of(environment, pid))
+
+
+def _watchdog_of(environment: Mapping[str, str], pid: int) -> float | None:
+    # sd_watchdog_enabled(3): without WATCHDOG_PID it is meant for whoever has the variable.
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    meant = environment.get("WATCHDOG_PID", str(pid)) == str(pid)
+    return int(microseconds) / 1e6 if meant and microseconds.isascii() and microseconds.isdigit() else None
