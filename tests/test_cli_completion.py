@@ -44,6 +44,13 @@ def test_a_command_that_takes_a_daemon_offers_names_and_flags(daemonry: Daemonry
     daemonry.stop()
 
 
+def test_what_a_flag_takes_is_offered_behind_it(daemonry: Daemonry) -> None:
+    """Where a flag takes one of a few words, these stand behind it."""
+    assert answers(daemonry, "unit", "--manager", "") == ["systemd", "launchd", "openrc", "runit", "s6"]
+    assert answers(daemonry, "unit", "--type", "not") == ["notify", "notify-reload"]
+    assert answers(daemonry, "unit", "--manager", "s6", "--pa") == ["--part"]
+
+
 def test_what_is_the_programs_own_is_not_completed(daemonry: Daemonry) -> None:
     """Behind --, and behind a word that is no command, the shell's own completion is asked."""
     assert answers(daemonry, "start", "--", "--") == []

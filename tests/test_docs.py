@@ -42,7 +42,7 @@ def test_the_reference_lists_the_methods_of_all_steps_in_their_order() -> None:
 
 def test_every_option_is_documented() -> None:
     documented = set(re.findall(r":param (\w+):", Options.__doc__ or ""))
-    options = {name for name in Options.__slots__ if not name.startswith("_")} | {"ready"}
+    options = {name.replace("_ready_when", "ready").lstrip("_") for name in Options.__slots__}
     assert documented == options
 
 

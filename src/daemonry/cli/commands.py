@@ -130,9 +130,20 @@ COMMANDS = {
         module="running",
         function="plan",
         adds="add_plan",
-        summary="tell what start would do, and do nothing",
+        summary="tell what start would do, and start nothing",
         usage="[options] -- PROGRAM [ARG ...]",
         examples=("daemonry plan --name web --user www-data -- python3 -m http.server 8000",),
+    ),
+    "unit": Command(
+        module="units",
+        function="unit",
+        adds="add_unit",
+        summary="print the unit by which a service manager runs a program",
+        usage="--manager MANAGER [options] -- PROGRAM [ARG ...]",
+        examples=(
+            "daemonry unit --manager systemd --name web --user www-data -- python3 -m http.server 8000",
+            "daemonry unit --manager runit --name web --user www-data -- python3 -m http.server 8000",
+        ),
     ),
     "completion": Command(
         module="completion",

@@ -63,7 +63,11 @@ def _candidates(before: list[str]) -> Iterable[str]:
         return [*COMMANDS, "--help", "--version"]
     if before[0] not in COMMANDS or "--" in before:
         return []
-    flags = [flag for action in parser_of(before[0])._actions for flag in action.option_strings]
+    actions = parser_of(before[0])._actions
+    asked = next((action for action in actions if before[-1] in action.option_strings), None)
+    if asked is not None and asked.choices and asked.nargs is None:
+        return [*asked.choices]
+    flags = [flag for action in actions for flag in action.option_strings]
     if before[0] == "completion":
         return [*SCRIPTS, *flags]
     names = [target.title for target in places.all_named()] if _takes_name(before) else []
