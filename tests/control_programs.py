@@ -74,6 +74,29 @@ def told(path: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
+# Fixtures; a test file gets them by importing them.
+
+
+@pytest.fixture(name="path")
+def path_of_pidfile(tmp_path: Path) -> Path:
+    """Where a test has its pidfile."""
+    return tmp_path / "test.pid"
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that says two things is looked at again for half a second: too long for some hundred that won't change."""
+    monkeypatch.setattr(control, "_CHANGING", 0.01)
+    monkeypatch.setattr(control, "_MOST_DOUBTS", 2)
+
+
+@pytest.fixture(name="stranger")
+def sleeping_stranger() -> Iterator[int]:
+    """A process that any signal would end; after the test it is still there, and runs."""
+    with sleeping() as pid:
+        yield pid
+
+
 @contextmanager
 def sleeping() -> Iterator[int]:
     """A process that any signal would end; in the end it is still there, and runs."""

@@ -9,10 +9,10 @@ import os, signal, sys, threading, time
 from functools import partialmethod
 import daemonry
 
-# Half of what such a program takes would be the import of harness.probe; most don't need it.
+# A good part of what such a program takes would be the import of harness.probe; most don't need it.
 def facts():
-    import dataclasses, harness.probe
-    return dataclasses.asdict(harness.probe.facts())
+    import harness.probe
+    return harness.probe.facts().to_json()
 
 def publish(path, value):
     import json

@@ -30,6 +30,23 @@ def say(text):
         speaker.sendto(text.encode(), "\\0" + address[1:] if address[0] == "@" else address)
 """
 
+# Tells the test the address, as anybody could find it out.
+SPIED_ON = """
+import json, time
+with open("told.new", "w") as file:
+    json.dump(os.environ["NOTIFY_SOCKET"], file)
+os.rename("told.new", "told")
+"""
+
+# Says that it is up when the test wants it to.
+READY_WHEN_TOLD = """
+while not os.path.exists("go"):
+    time.sleep(0.005)
+say("STATUS=now")
+say("READY=1")
+time.sleep(60)
+"""
+
 
 def program(text: str) -> tuple[str, ...]:
     return ("--", sys.executable, "-c", f"{NOTIFYING}{text}\n")
@@ -176,18 +193,7 @@ def test_a_child_that_lives_on_may_say_it(daemonry: Daemonry) -> None:
 
 def test_the_word_of_a_stranger_does_not_count(daemonry: Daemonry) -> None:
     """Anybody can write to an abstract socket; who is not of the program's session is not heard."""
-    text = """
-import json, time
-with open("told.new", "w") as file:
-    json.dump(os.environ["NOTIFY_SOCKET"], file)
-os.rename("told.new", "told")
-while not os.path.exists("go"):
-    time.sleep(0.005)
-say("STATUS=now")
-say("READY=1")
-time.sleep(60)
-"""
-    running = starting(daemonry, "--notify", "--chdir", daemonry.directory, *program(text))
+    running = starting(daemonry, "--notify", "--chdir", daemonry.directory, *program(SPIED_ON + READY_WHEN_TOLD))
     address = read_json(daemonry.directory / "told")
     assert re.fullmatch(r"@daemonry-\d+-[0-9a-f]{16}", address)
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as stranger:
@@ -204,18 +210,7 @@ time.sleep(60)
 @pytest.mark.root_only("another user's process")
 def test_the_word_of_another_user_who_has_ended_does_not_count(daemonry: Daemonry, ordinary_user: str) -> None:
     """Of who sent it and is gone only the user can be known: systemd-notify(1) is of the program's, or root."""
-    text = """
-with open("told.new", "w") as file:
-    file.write('"%s"' % os.environ["NOTIFY_SOCKET"])
-os.rename("told.new", "told")
-import time
-while not os.path.exists("go"):
-    time.sleep(0.005)
-say("STATUS=now")
-say("READY=1")
-time.sleep(60)
-"""
-    running = starting(daemonry, "--notify", "--chdir", daemonry.directory, *program(text))
+    running = starting(daemonry, "--notify", "--chdir", daemonry.directory, *program(SPIED_ON + READY_WHEN_TOLD))
     address = "\0" + read_json(daemonry.directory / "told")[1:]
     listening = [each for each in daemonry.daemons.alive() if each not in (running.pid, daemonry.pid())]
     for each in listening:  # it looks only when the sender is gone
@@ -239,13 +234,7 @@ time.sleep(60)
 
 
 def test_a_stranger_alone_does_not_make_it_ready(daemonry: Daemonry) -> None:
-    text = """
-with open("told.new", "w") as file:
-    file.write('"%s"' % os.environ["NOTIFY_SOCKET"])
-os.rename("told.new", "told")
-import time
-time.sleep(60)
-"""
+    text = f"{SPIED_ON}\ntime.sleep(60)"
     words = ("--notify", "--timeout", "1", "--chdir", daemonry.directory, *program(text))
     running = starting(daemonry, *words)
     address = read_json(daemonry.directory / "told")

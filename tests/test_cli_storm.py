@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from harness.size import times
 from harness.waiting import read_json
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
 
 ASKERS = 50
-STARTS = int(os.environ.get("DAEMONRY_STORM", "100"))
+STARTS = times(100)
 
 # Each start is a fork of one process that has imported the command, for an interpreter takes longer to begin than the
 # start. The askers have no priority, so that they take what time the starts leave, and no more; they still ask as often

@@ -11,36 +11,26 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from control_programs import locked, refused, sleeping, started, stop_by
+from control_programs import (  # noqa: F401 - three are fixtures
+    hasty,
+    locked,
+    path_of_pidfile,
+    refused,
+    sleeping_stranger,
+    started,
+    stop_by,
+)
 from daemonry import control, process
 from daemonry.pidfile import PIDFileError, PIDLockFile
 from test_pidfile_hostile import HOSTILE, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from harness.daemons import Daemons
 
 SECOND = 10**9
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "test.pid"
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A file that says two things is looked at again for half a second: too long for some hundred that won't change.
-    monkeypatch.setattr(control, "_CHANGING", 0.02)
-
-
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process that any signal would end; after the test it is still there, and runs."""
-    with sleeping() as pid:
-        yield pid
 
 
 # Numbers

@@ -10,34 +10,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from control_programs import BECOME, WAYS, locked, refused, sleeping, started, stop_by
+from control_programs import (  # noqa: F401 - three are fixtures
+    BECOME,
+    WAYS,
+    hasty,
+    locked,
+    path_of_pidfile,
+    refused,
+    sleeping_stranger,
+    started,
+    stop_by,
+)
 from daemonry import control
 from harness.waiting import wait_for
 from pidfile_programs import unshared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from harness.daemons import Daemons
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "test.pid"
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A file that says two things is looked at again for half a second: too long for some hundred that won't change.
-    monkeypatch.setattr(control, "_CHANGING", 0.02)
-
-
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process that any signal would end; after the test it is still there, and runs."""
-    with sleeping() as pid:
-        yield pid
 
 
 @pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2], ids=["cp", "cp -p"])
@@ -118,13 +110,45 @@ def test_a_file_put_in_the_place_of_a_daemon_s_own_finds_nobody(daemons: Daemons
     daemons.stop(found.pid)
 
 
+def changed_after_asking(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Let something happen to the file right after it has been asked for the first time."""
+    find, changes = control.find, [change]
+
+    def find_and_change(pidfile: object) -> control.Daemon | None:
+        found = find(pidfile)
+        if changes:
+            changes.pop()()
+        return found
+
+    monkeypatch.setattr(control, "find", find_and_change)
+
+
+def test_a_file_that_becomes_a_link_while_it_is_asked_is_refused_as_any_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed_after_asking(monkeypatch, lambda: path.symlink_to("elsewhere"))
+    with pytest.raises(control.ControlError, match=f"^cannot tell by {path}: it is a symbolic link") as caught:
+        control.find_surely(path)
+    assert caught.value.pidfile == str(path)
+
+
+def test_a_daemon_that_begins_while_it_is_asked_for_is_found(
+    daemons: Daemons, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not told as a stranger whom the file names."""
+    changed_after_asking(monkeypatch, lambda: started(daemons, path))
+    found = control.find_surely(path)
+    assert found is not None
+    found.stop()
+
+
 # In a pid namespace of its own: a daemon is killed, or ends, and a stranger gets its number.
 RECYCLED = """
     {way}
-    import errno, os, signal, sys, time
+    import errno, os, signal, sys
     from daemonry import control, kernel_lock
     from daemonry.pidfile import PIDLockFile
-    from harness.waiting import wait_for
+    from harness.pids import next_is
     path, inherit, end = sys.argv[1], sys.argv[2] == "inherit", int(sys.argv[3])
 
     def child(work):
@@ -145,11 +169,7 @@ RECYCLED = """
     assert found.pid == first and found.is_running
     os.kill(first, end)
     os.waitpid(first, 0)
-    # No number comes round within one tick of the clock by which processes are dated.
-    start = time.clock_gettime(time.CLOCK_BOOTTIME)
-    wait_for(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) - start > 0.03)
-    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
-        file.write(str(first - 1))
+    next_is(first)
     assert child(lambda: None) == first
     text = open(path).read()
     assert text == f"{{first}}\\n"

@@ -17,6 +17,7 @@ from control_programs import DAEMON, DEAF, TELLING, started, told
 from daemonry import control
 from daemonry.errors import DaemonError
 from daemonry.schedule import parse
+from harness.size import times
 from harness.waiting import is_alive, wait_for
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def test_stop_returns_within_20_ms_of_the_end(daemons: Daemons, path: Path) -> N
         found.stop()
         return time.monotonic()
 
-    delays = measured(daemons, path, 50, stop)
+    delays = measured(daemons, path, times(50), stop)
     print(f"ms from the end to the return of stop: {delays[0]:.2f} {statistics.median(delays):.2f} {delays[-1]:.2f}")
     assert delays[0] >= 0, "it does not return before the end"
     assert statistics.median(delays) < 20

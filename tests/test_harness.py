@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,9 +145,7 @@ def test_facts_are_the_same_from_inside_and_outside(daemons: Daemons) -> None:
     inside = read_facts(daemons.directory / "facts")
     outside = facts_of(inside.pid)
     # What the program does after it has looked: it waits, and for the signal that it had blocked.
-    assert replace(inside, state="S", blocked=outside.blocked, environment=outside.environment) == replace(
-        outside, state="S"
-    )
+    assert inside.but(state="S", blocked=outside.blocked, environment=outside.environment) == outside.but(state="S")
     assert inside.ppid == os.getpid()
     assert inside.cwd == str(daemons.directory)
     assert inside.umask == 0o027

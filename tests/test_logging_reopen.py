@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.probe import facts_of
+from harness.size import times
 from harness.waiting import read_json, wait_for
 
 if TYPE_CHECKING:
@@ -64,11 +65,12 @@ def test_no_line_is_lost_or_torn_by_rotation_in_the_middle_of_heavy_writing(
     pid = read_json(daemons.directory / "pid")
     log = daemons.directory / "log"
     wait_for(lambda: log.exists() and log.stat().st_size, what="lines are written")
-    for number in range(30):
+    rotations = times(30)
+    for number in range(rotations):
         rotate(pid, log, number)
     daemons.stop(pid)
     expected = 0
-    for file in (*(daemons.directory / f"log.{number}" for number in range(30)), log):
+    for file in (*(daemons.directory / f"log.{number}" for number in range(rotations)), log):
         text = file.read_text()
         assert text.endswith("\n")
         for line in text.splitlines():

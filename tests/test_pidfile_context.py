@@ -11,6 +11,7 @@ import pytest
 
 from daemonry.pidfile import PIDFileLocked, PIDLockFile
 from harness.probe import facts_of
+from harness.size import times
 from harness.waiting import wait_for, wait_for_exit
 from pidfile_programs import TRY, openings
 
@@ -28,15 +29,13 @@ DAEMON = """
 """
 
 
-def test_thirty_times_the_pidfile_holds_the_daemons_pid_when_the_launcher_exits(
-    daemons: Daemons, tmp_path: Path
-) -> None:
+def test_each_time_the_pidfile_holds_the_daemons_pid_when_the_launcher_exits(daemons: Daemons, tmp_path: Path) -> None:
     launched = daemons.launch(
         """
         import os, select, signal, sys
         from daemonry import DaemonContext, PIDLockFile
         path = sys.argv[1]
-        for _ in range(30):
+        for _ in range(int(sys.argv[2])):
             launcher = os.fork()
             if launcher == 0:
                 with DaemonContext(pidfile=PIDLockFile(path)) as context:
@@ -59,9 +58,10 @@ def test_thirty_times_the_pidfile_holds_the_daemons_pid_when_the_launcher_exits(
             print(int(text))
         """,
         tmp_path / "test.pid",
+        times(30),
         plain=True,
     ).check()
-    assert len(set(launched.stdout.split())) == 30
+    assert len(set(launched.stdout.split())) == times(30)
 
 
 def test_a_second_instance_is_refused_with_the_pid_of_the_first(daemons: Daemons, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_program_that_ends_without_a_release_leaves_a_file_that_hinders_nobody
 RECYCLED = """
     import os, signal, sys, threading, time
     from daemonry.pidfile import PIDFileLocked, PIDLockFile
+    from harness.pids import next_is
     from harness.waiting import wait_for
     path, stranger = sys.argv[1:]
 
@@ -71,13 +72,6 @@ RECYCLED = """
         assert os.read(reading, 2) == b"up"
         os.close(reading)
         return pid
-
-    def next_is(number):
-        # No number comes round within one tick of the clock by which processes are dated.
-        start = time.clock_gettime(time.CLOCK_BOOTTIME)
-        wait_for(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) - start > 0.03)
-        with open("/proc/sys/kernel/ns_last_pid", "w") as file:
-            file.write(str(number - 1))
 
     first = child(lambda: PIDLockFile(path).acquire())
     assert PIDLockFile(path).is_locked()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.probe import facts_of
+from harness.size import times
 from harness.waiting import is_alive, read_facts, read_json, wait_for_exit
 from launcher_programs import program
 
@@ -82,11 +83,11 @@ LEAN = """
 """
 
 
-def test_100_starts_of_100_survive_the_launcher_that_leads_the_terminals_session(daemons: Daemons) -> None:
+def test_each_of_100_starts_survives_the_launcher_that_leads_the_terminals_session(daemons: Daemons) -> None:
     """A tmux window's command, ``ssh -t host prog``: the kernel hangs up as soon as the launcher exits."""
     path = daemons.directory / "lean.py"
     path.write_text(textwrap.dedent(LEAN))
-    for first in range(0, 100, 2):
+    for first in range(0, times(100), 2):
         names = [f"pid-{first}", f"pid-{first + 1}"]
         terminals = [daemons.terminal(path, name) for name in names]
         for terminal in terminals:

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import time
+from contextlib import contextmanager
 
 from . import kernel_lock, process, seal
 from .errors import ControlError, NotRunning, StillRunning
@@ -14,7 +15,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from os import PathLike
     from typing import Any, Union
 
@@ -49,48 +50,52 @@ def find(pidfile: AnyPath | Any) -> Daemon | None:
     doubts = 0
     begun = time.monotonic()
     while True:
-        try:
-            found, doubt = _look(path)
-        except ControlError:
-            raise
-        except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror
-            raise ControlError(error.errno, f"cannot tell by {path}: {reason}", path) from error
+        found, doubt, lasting = _look(path)
         if doubt is None:
             return found
         doubts += 1
         # Counted as well as timed: one who asks on a loaded machine may have slept between two looks.
-        if doubts >= _MOST_DOUBTS and time.monotonic() - begun > _CHANGING:
+        if lasting or (doubts >= _MOST_DOUBTS and time.monotonic() - begun > _CHANGING):
             raise _refusal(path, doubt)
         time.sleep(_PAUSE)
 
 
-def _refusal(path: str, reason: str) -> ControlError:
-    return ControlError(errno.EPERM, f"cannot tell by {path}: {reason}", path)
+def _refusal(path: str, reason: str, number: int | None = errno.EPERM, pid: int | None = None) -> ControlError:
+    return ControlError(number, f"cannot tell by {path}: {reason}", path, pid)
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[int | None]:
+    """Open the pidfile, ``None`` when there is none; what keeps anybody from reading it keeps him from telling."""
+    try:
+        with opened(path, os.O_RDONLY) as fd:
+            yield fd
+    except OSError as error:
+        # The pidfile's own error has a reason, with advice.
+        raise _refusal(path, getattr(error, "reason", str(error.strerror)), error.errno) from error
 
 
 def _path_of(pidfile: AnyPath | Any) -> str:
     return os.path.abspath(os.fsdecode(getattr(pidfile, "path", pidfile)))
 
 
-def _look(path: str) -> tuple[Daemon | None, str | None]:
-    """Answer the daemon, if one runs, and what makes the answer doubtful at this moment."""
-    with opened(path, os.O_RDONLY) as fd:
+def _look(path: str) -> tuple[Daemon | None, str | None, bool]:
+    """Answer the daemon, if one runs, what makes the answer doubtful, and whether another look can't change that."""
+    with _readable(path) as fd:
         if fd is None:
-            return None, None
+            return None, None, False
         fault = fault_of(fd, "ask as its owner, or look at it and remove it")
-        if fault and os.fstat(fd).st_nlink == 1:
-            raise _refusal(path, fault)
         if fault:
-            return None, fault
+            return None, fault, os.fstat(fd).st_nlink == 1
         pid = pid_in(fd)
         locked = kernel_lock.is_locked(fd)
         named = process.look(pid) if pid is not None else None
         if named is not None and named.alive and _is_owner(named, fd, locked):
-            return Daemon(pidfile=path, process=named), None
+            return Daemon(pidfile=path, process=named), None, False
         if not locked:
-            return None, None
-        return None, f"it is locked, but not by {named or pid or 'a process that it names'}; see lslocks(8), lsof(8)"
+            return None, None, False
+        doubt = f"it is locked, but not by {named or pid or 'a process that it names'}; see lslocks(8), lsof(8)"
+        return None, doubt, False
 
 
 def _is_owner(named: process.Process, fd: int, locked: bool) -> bool:
@@ -122,9 +127,6 @@ class Daemon(Record):
     @property
     def is_running(self) -> bool:
         """Whether it still runs, be it without its pidfile."""
-        return self._is_running()
-
-    def _is_running(self) -> bool:
         now = process.look(self.pid)
         return now is not None and now.alive and now.born == self.process.born
 
@@ -134,7 +136,7 @@ class Daemon(Record):
         :raises NotRunning: when it has ended, or another one has its pidfile by now.
         :raises ControlError: when this user may not.
         """
-        if not self._send(signum, self._is_still_found):
+        if not self._send(signum, by_pidfile=True):
             state = f"runs, but {self.pidfile} is not its own any more" if self.is_running else "has ended"
             raise NotRunning(errno.ESRCH, f"{self.process} {state}", self.pidfile, self.pid)
 
@@ -156,15 +158,15 @@ class Daemon(Record):
         """
         from .schedule import Send, parse
 
-        still_meant = self._is_still_found
+        by_pidfile = True
         for item in parse(schedule).items():
             if told is not None:
                 told(item)
             if isinstance(item, Send):
-                if not self._send(item.signum, still_meant) and not self.is_running:
+                if not self._send(item.signum, by_pidfile) and not self.is_running:
                     return
                 # It may have given its pidfile back by now, and hang in what it does after that.
-                still_meant = self._is_running
+                by_pidfile = False
             elif self.wait(item.seconds):
                 return
         raise StillRunning(
@@ -178,9 +180,11 @@ class Daemon(Record):
         """
         return process.wait_for_exit(self.pid, _FOR_EVER if timeout is None else timeout, self.process.born)
 
-    def _send(self, signum: int, still_meant: Callable[[], bool]) -> bool:
+    def _send(self, signum: int, by_pidfile: bool) -> bool:
         try:
-            return process.send_signal(self.pid, signum, still_meant)
+            return process.send_signal(
+                self.pid, signum, lambda: self._is_still_found() if by_pidfile else self.is_running
+            )
         except PermissionError as error:
             from .signals import name_of
 
@@ -200,16 +204,21 @@ def find_surely(pidfile: AnyPath | Any) -> Daemon | None:
     :raises ControlError: also when the file names a living process, and neither lock nor seal shows that it is the
         daemon: it may be a daemon of another make, or a stranger who has got its number.
     """
-    found = find(pidfile)
     path = _path_of(pidfile)
-    if found is None:
-        with opened(path, os.O_RDONLY) as fd:
-            pid = None if fd is None else writer(fd)
-        if pid is not None:
-            named = process.look(pid) or f"process {pid}"
-            message = f"cannot tell by {path}: it names {named}, and nothing shows that this is the daemon"
-            raise ControlError(errno.EPERM, f"{message}; if it is not, remove the file", path, pid)
+    found = find(path)
+    if found is None and _writer_of(path) is not None:
+        found = find(path)  # it may have begun between the two questions
+    pid = _writer_of(path) if found is None else None
+    if pid is not None:
+        named = process.look(pid) or f"process {pid}"
+        reason = f"it names {named}, and nothing shows that this is the daemon; if it is not, remove the file"
+        raise _refusal(path, reason, pid=pid)
     return found
+
+
+def _writer_of(path: str) -> int | None:
+    with _readable(path) as fd:
+        return None if fd is None else writer(fd)
 
 
 def remove_left_over(pidfile: AnyPath | Any) -> bool:

@@ -1,22 +1,42 @@
 """The facts of a process, read from /proc by a test from outside or by a program about itself.
 
-Programs under test import this file as ``harness.probe``; it needs nothing but the standard library.
+Programs under test import this file as ``harness.probe``; it needs nothing but the standard library, and little of
+that: a thousand programs import it, and dataclasses, pathlib and typing take longer to come than an interpreter.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _STAT_ENV_START = 50 - 3
 
 
-@dataclass(frozen=True)
-class Descriptor:
+class _Fields:
+    """Fields and nothing else, as a frozen dataclass has them."""
+
+    def __init__(self, **fields: Any) -> None:
+        assert fields.keys() == type(self).__annotations__.keys(), sorted(fields)
+        self.__dict__.update(fields)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} is a fact")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class Descriptor(_Fields):
     """An open descriptor: its number, what it is, and whether a program that is exec'd loses it."""
 
     number: int
@@ -24,8 +44,7 @@ class Descriptor:
     close_on_exec: bool
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(_Fields):
     """What the kernel knows of one process at one moment."""
 
     pid: int
@@ -65,6 +84,14 @@ class Facts:
         """The numbers of the open descriptors."""
         return tuple(found.number for found in self.descriptors)
 
+    def to_json(self) -> dict[str, Any]:
+        """Answer the facts in what JSON can hold."""
+        return {**vars(self), "descriptors": [vars(each) for each in self.descriptors]}
+
+    def but(self, **fields: Any) -> Facts:
+        """Answer the same facts with some others."""
+        return Facts(**{**vars(self), **fields})
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Facts:
         """Build the facts that :func:`publish` has written."""
@@ -100,7 +127,8 @@ def publish(path: str | os.PathLike[str], value: object) -> None:
 def environment_of(pid: int) -> bytes:
     """Read /proc/PID/environ; of a process that is just becoming another program, when it has become it."""
     while True:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        with open(f"/proc/{pid}/environ", "rb") as stream:
+            environment = stream.read()
         # In the middle of exec the new program's memory is there, and it is not yet known where in it the
         # environment is. Zombies and the kernel's own threads have no memory.
         if environment or _stat(pid)[_STAT_ENV_START] != "0" or "VmSize" not in status_of(pid):
@@ -109,21 +137,25 @@ def environment_of(pid: int) -> bytes:
 
 def status_of(pid: int) -> dict[str, str]:
     """Read /proc/PID/status as a mapping."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = _text_of(pid, "status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def _stat(pid: int) -> list[str]:
     # From the third field on. The second, the name, stands in parentheses and may contain some, and blanks.
-    return Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape").rpartition(") ")[2].split()
+    return _text_of(pid, "stat").rpartition(") ")[2].split()
+
+
+def _text_of(pid: int, name: str) -> str:
+    with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="surrogateescape") as stream:
+        return stream.read()
 
 
 def _collect(pid: int, environment: dict[str, str]) -> Facts:
-    process = Path(f"/proc/{pid}")
     status = status_of(pid)
     state, *numbers = _stat(pid)[:5]
     ppid, pgid, sid, tty = map(int, numbers)
-    limits = process.joinpath("limits").read_text().splitlines()
+    limits = _text_of(pid, "limits").splitlines()
     soft, hard = next(line for line in limits if line.startswith("Max core file size")).split()[4:6]
     return Facts(
         pid=pid,
@@ -132,11 +164,11 @@ def _collect(pid: int, environment: dict[str, str]) -> Facts:
         sid=sid,
         tty=tty,
         state=state,
-        comm=process.joinpath("comm").read_text().rstrip("\n"),
-        cwd=os.readlink(process / "cwd"),
-        root=os.readlink(process / "root"),
+        comm=_text_of(pid, "comm").rstrip("\n"),
+        cwd=os.readlink(f"/proc/{pid}/cwd"),
+        root=os.readlink(f"/proc/{pid}/root"),
         umask=int(status["Umask"], 8),
-        descriptors=_descriptors(process),
+        descriptors=_descriptors(pid),
         blocked=_signals(status["SigBlk"]),
         ignored=_signals(status["SigIgn"]),
         caught=_signals(status["SigCgt"]),
@@ -150,16 +182,16 @@ def _collect(pid: int, environment: dict[str, str]) -> Facts:
     )
 
 
-def _descriptors(process: Path) -> tuple[Descriptor, ...]:
+def _descriptors(pid: int) -> tuple[Descriptor, ...]:
     found = []
-    for number in sorted(int(name) for name in os.listdir(process / "fd")):
+    for number in sorted(int(name) for name in os.listdir(f"/proc/{pid}/fd")):
         try:
-            target = os.readlink(process / "fd" / str(number))
-            info = process.joinpath("fdinfo", str(number)).read_text()
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
+            info = _text_of(pid, f"fdinfo/{number}")
         except FileNotFoundError:  # the one by which the list was read, or closed meanwhile
             continue
         flags = next(line for line in info.splitlines() if line.startswith("flags:")).split()[1]
-        found.append(Descriptor(number, target, bool(int(flags, 8) & os.O_CLOEXEC)))
+        found.append(Descriptor(number=number, target=target, close_on_exec=bool(int(flags, 8) & os.O_CLOEXEC)))
     return tuple(found)
 
 
@@ -169,8 +201,8 @@ def _signals(mask: str) -> tuple[int, ...]:
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+    if isinstance(value, _Fields):
+        return vars(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     if isinstance(value, os.PathLike):

@@ -6,14 +6,15 @@ import json
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.probe import Facts, status_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], timeout: float = 10, what: str = "the condition") -> T:

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from .. import process
 from ..context import DaemonContext
+from ..hold import signals_held_off
 from ..report import pipe
 
 TYPE_CHECKING = False
@@ -99,6 +100,9 @@ class _Herald:
 
     It is no child of the program's, which would find a child that it never forked: it is the witness's, as everything
     is that the daemon forks and leaves.
+
+    It ends when the program does. What is sent to the session, by those who end a start for one, is not meant for it,
+    and the daemon's handlers, whose copies it has, must not raise here: signals stay held off.
     """
 
     def __init__(self, program: Program | None) -> None:
@@ -110,15 +114,16 @@ class _Herald:
         assert self._program._tie is not None
         tie, daemon = self._program._tie, os.getpid()
         spare, (executed, self._executes) = tie.spare(), pipe()
-        child = os.fork()
-        if child == 0:
-            # By os._exit: it is a copy of the daemon, and must give back nothing of it.
-            try:
-                if os.fork() == 0:
-                    os.close(self._executes)
-                    _speak(self._program, daemon, tie.resumed(spare), executed)
-            finally:
-                os._exit(0)
+        with signals_held_off():
+            child = os.fork()
+            if child == 0:
+                # By os._exit: it is a copy of the daemon, and must give back nothing of it.
+                try:
+                    if os.fork() == 0:
+                        os.close(self._executes)
+                        _speak(self._program, daemon, tie.resumed(spare), executed)
+                finally:
+                    os._exit(0)
         os.waitpid(child, 0)
         for fd in (*spare, executed):
             os.close(fd)

@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import contextmanager
 
-from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
+from ..control import find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
 from ..report import printable
 from . import places, program_options
@@ -48,7 +48,9 @@ def add_program(parser: argparse.ArgumentParser) -> None:
 
 def add_restart(parser: argparse.ArgumentParser) -> None:
     """Add what ``restart`` takes: a daemon, or a program as for ``start``."""
-    parser.add_argument("--schedule", default=DEFAULT_SCHEDULE, help="how to stop it (default: %(default)s)")
+    from .steering import add_stop
+
+    add_stop(parser)
     add_program(parser)
 
 
@@ -107,7 +109,8 @@ def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervi
     settings["detach_process"] = not foreground
     target = program_options.target_of(options)
     if target is not None and target.memory is not None:
-        # Also for a plan: a file in a directory that isn't there would be refused.
+        # Also for a plan: a file in a directory that isn't there would be refused. It stays, for a start
+        # at the same time may count on it.
         places.make_directories(target)
     settings["pidfile"] = _pidfile(options)
     if not options.restart:
