@@ -256,3 +256,23 @@ def test_nothing_stays_open_of_a_start_that_went_well(daemons: Daemons) -> None:
             tell(facts().numbers)
         """,
     ) == [0, 1, 2]
+
+
+def test_what_is_printed_to_a_manager_s_pipe_comes_line_by_line(daemons: Daemons) -> None:
+    """And not in pieces of some kilobytes; a start that fails leaves that as it was."""
+    assert told(
+        daemons,
+        """
+        class Failing(DaemonContext):
+            def set_umask(self):
+                raise LookupError
+        before = sys.stdout.line_buffering
+        try:
+            Failing(detach_process=False).open()
+        except DaemonStartError:
+            failed = sys.stdout.line_buffering
+        with DaemonContext(detach_process=False):
+            tell([before, failed, sys.stdout.line_buffering])
+        """,
+        env={"PYTHONUNBUFFERED": None},
+    ) == [False, False, True]

@@ -89,7 +89,13 @@ def _next_signal(waited_for: Iterable[int]) -> int | None:
         signum = signal.sigwait(waited_for)
         return None if signum == signal.SIGCHLD else signum
     found = signal.sigwaitinfo(waited_for)
-    return None if found.si_signo == signal.SIGCHLD or found.si_code == _SI_KERNEL else found.si_signo
+    return None if found.si_signo == signal.SIGCHLD or _was_sent_to_both(found) else found.si_signo
+
+
+def _was_sent_to_both(found: signal.struct_siginfo) -> bool:
+    # What is typed, the kernel sends to all in the foreground; of a hang-up it tells the session's leader alone.
+    leads = os.getsid(0) == os.getpid()
+    return found.si_code == _SI_KERNEL and not (found.si_signo == signal.SIGHUP and leads)
 
 
 def _pass_on(program: int, signum: int) -> None:

@@ -295,15 +295,20 @@ def _flush(stream: Any) -> bool:
 _replaced: list[object] = []
 
 
+# A file gets whole lines, also under PYTHONUNBUFFERED: else a log rotation would tear them.
+_OF_A_LOG = {"line_buffering": True, "errors": "backslashreplace", "write_through": False}
+# A pipe to a manager's log would get them in pieces of some kilobytes, hours later.
+_OF_A_MANAGERS = {"line_buffering": True}
+
+
 def _name_in_sys(stream: Stream) -> None:
     current = getattr(sys, stream.name)
     if stream.stand_in is not None:
         _rebind(stream.name, stream.stand_in)
     elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream):
         _rebind(stream.name, _fresh(stream, current))
-    elif not stream.kept and stream.name != "stdin" and _descriptor_of(current) == stream.number:
-        # A file gets whole lines, also under PYTHONUNBUFFERED: else a log rotation would tear them.
-        _behave(current, line_buffering=True, errors="backslashreplace", write_through=False)
+    elif stream.name != "stdin" and _descriptor_of(current) == stream.number:
+        _behave(current, **(_OF_A_MANAGERS if stream.kept else _OF_A_LOG))
 
 
 def _writes_to(current: Any, stream: Stream) -> bool:
