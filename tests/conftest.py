@@ -12,13 +12,20 @@ import pytest
 
 from harness.commands import Daemonry, remove_files_of
 from harness.daemons import Daemons, coverage_directory
+from harness.size import times
+from harness.systemd import CannotBoot, Systemd, why_not
+from harness.units import Units, documented_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 # How long examples take, to run or to draw, says something of the machine and nothing of the code.
 hypothesis.settings.register_profile(
-    "daemonry", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "daemonry",
+    max_examples=times(100),
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("daemonry")
 
@@ -97,3 +104,39 @@ def _interruptible() -> Iterator[None]:
 def ordinary_user() -> str:
     """Answer the name of a user without any rights."""
     return pwd.getpwnam("nobody").pw_name
+
+
+@pytest.fixture(scope="session")
+def systemd() -> Iterator[Systemd]:
+    """Answer a systemd that has been booted for this run. In continuous integration root has to be able to."""
+    reason = why_not()
+    try:
+        booted = Systemd() if reason is None else None
+    except CannotBoot as error:
+        booted, reason = None, str(error)
+    if booted is None:
+        if os.environ.get("CI") == "true" and os.geteuid() == 0:
+            pytest.fail(str(reason), pytrace=False)
+        pytest.skip(str(reason))
+    try:
+        yield booted
+    finally:
+        booted.close()
+
+
+@pytest.fixture(scope="session")
+def _documented(systemd: Systemd) -> dict[str, str]:
+    files = documented_files("systemd.rst")
+    for path, text in files.items():
+        if path.startswith("/"):
+            systemd.write(path, text)
+    systemd.reload()
+    return files
+
+
+@pytest.fixture
+def units(systemd: Systemd, _documented: dict[str, str]) -> Iterator[Units]:
+    """Answer the units of docs/systemd.rst; what a test starts is stopped at its end."""
+    used = Units(systemd, _documented)
+    yield used
+    used.close()

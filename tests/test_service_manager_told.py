@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import socket
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -27,25 +29,35 @@ AS_SERVICE = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$@"', "sh")
 
 
 class Manager:
-    """A service manager's ear."""
+    """A service manager's ear: it listens all the time, for a daemon that ends waits until it has been heard."""
 
     def __init__(self, address: str | Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(os.fspath(address).replace("@", "\0"))
-        self.socket.settimeout(10)
+        self._heard: queue.Queue[bytes] = queue.Queue()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while (text := self.socket.recv(4096)) != b"the end":
+            self._heard.put(text)
 
     def hear(self) -> dict[str, str]:
         """Answer the next message."""
-        lines = self.socket.recv(4096).decode().split("\n")
+        lines = self._heard.get(timeout=10).decode().split("\n")
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def heard_nothing(self) -> bool:
-        """Answer whether nothing has been said that was not heard."""
-        self.socket.setblocking(False)
-        try:
-            return not self.socket.recv(4096)
-        except BlockingIOError:
-            return True
+        """Answer whether nothing was said that has not been answered by :meth:`hear`; listens no longer."""
+        self.close()
+        return self._heard.empty()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
+                sender.sendto(b"the end", self.socket.getsockname())
+            self._thread.join()
+        self.socket.close()
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -57,7 +69,7 @@ def address(request: pytest.FixtureRequest, daemons: Daemons) -> str:
 def manager(address: str) -> Iterator[Manager]:
     ear = Manager(address)
     yield ear
-    ear.socket.close()
+    ear.close()
 
 
 TALK = """
@@ -206,7 +218,7 @@ def test_a_manager_that_goes_away_harms_nothing(daemons: Daemons) -> None:
         env={"NOTIFY_SOCKET": str(path)},
     )
     assert manager.hear() == {"STATUS": "waiting"}
-    manager.socket.close()
+    manager.close()
     path.unlink()
     running.signal(signal.SIGUSR1)
     running.wait().check()
@@ -234,8 +246,9 @@ def test_the_socket_to_him_is_closed_with_the_context(daemons: Daemons, manager:
 
 def test_a_manager_that_has_stopped_reading_holds_the_daemon_up_for_a_while_only(daemons: Daemons) -> None:
     path = daemons.public / "notify"
-    ear = Manager(path)
-    with closing(ear.socket), closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as filler:
+    one, other = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+    with closing(one) as deaf, closing(other) as filler:
+        deaf.bind(str(path))
         filler.connect(str(path))
         filler.setblocking(False)
         with contextlib.suppress(BlockingIOError):

@@ -181,7 +181,7 @@ class DaemonContext(Lifecycle):
 
         A signal before the daemon is ready ends the start, as :meth:`terminate` does: nobody asks for the wish yet.
         """
-        if signum is not None and (self._opener is None or self._is_waited_for):
+        if signum is not None and (self._opener is None or not self._is_up):
             self.terminate(signum, frame)
         self._stop_wish.make()
 

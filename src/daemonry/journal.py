@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 # syslog(3)'s numbers, which are also what journalctl -p takes.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -19,6 +20,18 @@ class JournalFormatter(logging.Formatter):
         """Answer the text of a record, with its priority."""
         mark = f"<{priority_of(record.levelno)}>"
         return "\n".join(mark + line for line in super().format(record).split("\n"))
+
+
+def is_read_by_journal(descriptor: int = 2) -> bool:
+    """Answer whether what is written to a descriptor, standard error by default, goes to the journal.
+
+    Source: systemd.exec(5), ``JOURNAL_STREAM``; every descendant inherits the variable, wherever its own streams go.
+    """
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def priority_of(level: int) -> int:

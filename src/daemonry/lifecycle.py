@@ -174,7 +174,7 @@ class Lifecycle(Options):
         if not self._is_opening:  # a worker that a step has forked: there is nothing that it could give back
             raise error
         self._leaving = True
-        self._tell_manager_of(error)
+        self._tell_manager_of(error, is_of_step=True)
         then = self._unwind(error)
         if self._is_waited_for:
             self._leave_unready(partial(failures.failed, self._step, error, then), error)
@@ -253,12 +253,13 @@ class Lifecycle(Options):
         else:
             self._tell_manager_of(error)
 
-    def _tell_manager_of(self, error: BaseException) -> None:
+    def _tell_manager_of(self, error: BaseException, is_of_step: bool = False) -> None:
         # Whatever goes wrong in this: the error itself is on its way, and nothing may take its place.
         with suppress(Exception):
             manager = (self._plan or Plan(self, self.steps)).manager
             told = failures.failed(self._step, error)
-            manager.tell(STATUS=told.message, **({} if told.errno is None else {"ERRNO": told.errno}))
+            where = f"step {told.step}: " if is_of_step else ""
+            manager.tell(STATUS=f"{where}{told.message}", **({} if told.errno is None else {"ERRNO": told.errno}))
             manager.wait_until_heard()
 
     def _log_end(self, error: BaseException | None) -> bool:
@@ -267,6 +268,10 @@ class Lifecycle(Options):
     @property
     def _is_waited_for(self) -> bool:
         return self._tie is not None and self._tie.waited_for
+
+    @property
+    def _is_up(self) -> bool:
+        return self._ready_said or not self._values.readiness.manual
 
     @property
     def _is_opening(self) -> bool:
@@ -330,7 +335,7 @@ class Lifecycle(Options):
         return sd_listen.sockets(self._take_given(sd_listen.is_socket))
 
     def listen_files(self) -> list[tuple[str, int]]:
-        """Answer what else he gave: fifos, or what :meth:`~daemonry.sd_notify.Manager.store` had him keep; descriptors."""
+        """Answer what else he gave, as descriptors: fifos, or what ``service_manager.store`` had him keep."""
         return sd_listen.files(self._take_given(lambda fd: not sd_listen.is_socket(fd)))
 
     def _take_given(self, is_wanted: Callable[[int], bool]) -> sd_listen.Given:

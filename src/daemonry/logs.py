@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Where the handlers of the standard library, and most others, hold what they write to.
 _FILE_ATTRIBUTES = ("stream", "sock", "socket")
+# The extension modules of python-systemd and of cysystemd.
+_JOURNAL_LIBRARIES = ("systemd._journal", "cysystemd._journal")
 
 
 def handlers() -> list[Any]:
@@ -56,8 +58,8 @@ def files_of(item: object) -> list[int] | None:
 
 
 def descriptors() -> list[int]:
-    """Answer the descriptors that the handlers write to, and the one by which the program talks to syslog."""
-    return [*_descriptors(handlers()), *_syslog_connection()]
+    """Answer the descriptors that the handlers write to, and those by which libraries talk to syslog or the journal."""
+    return [*_descriptors(handlers()), *_syslog_connection(), *_journal_sockets()]
 
 
 def _descriptors(some: Iterable[Any]) -> list[int]:
@@ -88,6 +90,35 @@ def _syslog_connection() -> list[int]:
 
     peers = _syslog_address(socket)
     return [number for number in _open_descriptors() if _peer_of(socket, number) in peers]
+
+
+# libsystemd keeps its socket to itself too, and goes on using its number whatever becomes of it: closed, every later
+# message would be lost without a word. It is connected to nobody, so all are meant that look like it.
+def _journal_sockets() -> list[int]:
+    if not any(name in sys.modules for name in _JOURNAL_LIBRARIES):
+        return []
+    import socket
+
+    return [number for number in _open_descriptors() if _is_nobodys_datagram_socket(socket, number)]
+
+
+def _is_nobodys_datagram_socket(socket: Any, number: int) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(number)) as found:
+            kind = found.family, found.type
+            return kind == (socket.AF_UNIX, socket.SOCK_DGRAM) and not found.getsockname() and not _has_peer(found)
+    except OSError:  # closed by now
+        return False
+
+
+def _has_peer(found: Any) -> bool:
+    try:
+        found.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _open_descriptors() -> list[int]:

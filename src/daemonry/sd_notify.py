@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import re
 import select
 import sys
 import time
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 # How long, in seconds, a manager that has stopped reading may hold the daemon up.
 PATIENCE = 5.0
+# systemd takes messages of up to 4096 bytes, and drops a longer one whole, READY=1 with it.
+_LONGEST_VALUE = 2000
+# What systemd doesn't call a descriptor by: it would give another name, and the next process wouldn't find it.
+_NAME = re.compile(r"[ -9;-~]{1,255}")
 
 
 class Manager:
@@ -47,8 +52,11 @@ class Manager:
         self._send(assignments)
 
     def alive(self) -> None:
-        """Say that the daemon is well; to be said at least twice within ``watchdog`` seconds."""
-        self.tell(WATCHDOG=1)
+        """Say that the daemon is well; to be said at least twice within ``watchdog`` seconds.
+
+        Left unsaid where he has stopped reading: nobody waits for him in an event loop.
+        """
+        self._send({"WATCHDOG": 1}, patience=0)
 
     def extend(self, seconds: float) -> None:
         """Ask for so many seconds more, from now on, for the start, the reload or the stop that is under way."""
@@ -71,7 +79,10 @@ class Manager:
 
         :param descriptor: a number, or an object with a ``fileno()``.
         :param name: what :meth:`~daemonry.DaemonContext.listen_fds` calls it then.
+        :raises ValueError: for a name that is empty, longer than 255, or has colons or anything but plain ASCII.
         """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a descriptor can't be stored as {name!r}: up to 255 of ASCII without colons")
         number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
         self._send({"FDSTORE": 1, "FDNAME": name}, number)
 
@@ -88,35 +99,53 @@ class Manager:
         """
         if self.address is None:
             return True
-        reading, writing = os.pipe()
-        try:
-            try:
-                sent = self._send({"BARRIER": 1}, writing)
-            finally:
-                os.close(writing)
-            poll = select.poll()
-            poll.register(reading, 0)  # POLLHUP is always told
-            return sent and bool(poll.poll((PATIENCE if seconds is None else seconds) * 1000))
-        finally:
-            os.close(reading)
+        with suppress(OSError), _Barrier() as barrier:
+            return self._send({"BARRIER": 1}, barrier.writing) and barrier.is_passed(
+                PATIENCE if seconds is None else seconds
+            )
+        return False  # there was no descriptor left to wait with
 
-    def _send(self, assignments: Mapping[str, object], descriptor: int | None = None) -> bool:
+    def _send(
+        self, assignments: Mapping[str, object], descriptor: int | None = None, patience: float | None = None
+    ) -> bool:
         if self.address is None:
             return False
         text = "\n".join(f"{name}={_one_line(value)}" for name, value in assignments.items())
         with suppress(OSError):
             if self._socket is not None:
-                return _send_by(self._socket, text, descriptor)
+                return _send_by(self._socket, text, descriptor, patience)
             with _open(self.address) as sender:
-                return _send_by(sender, text, descriptor)
+                return _send_by(sender, text, descriptor, patience)
         return False
 
 
-def _send_by(sender: Any, text: str, descriptor: int | None) -> bool:
+class _Barrier:
+    """A pipe whose one end he gets, and closes when he has read what came before it."""
+
+    def __enter__(self) -> _Barrier:
+        self._reading, self.writing = os.pipe()
+        return self
+
+    def is_passed(self, seconds: float) -> bool:
+        """Close our own copy of his end, and wait for him."""
+        os.close(self.writing)
+        self.writing = -1
+        poll = select.poll()
+        poll.register(self._reading, 0)  # POLLHUP is always told
+        return bool(poll.poll(seconds * 1000))
+
+    def __exit__(self, *_exc_info: object) -> None:
+        for fd in (self._reading, self.writing):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _send_by(sender: Any, text: str, descriptor: int | None, patience: float | None) -> bool:
     import socket
 
+    sender.settimeout(PATIENCE if patience is None else patience)
     numbers = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
-    sender.sendmsg([text.encode("utf-8", "backslashreplace")], numbers)
+    sender.sendmsg([text.encode()], numbers)
     return True
 
 
@@ -125,7 +154,6 @@ def _open(address: str) -> Any:
 
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
     try:
-        sender.settimeout(PATIENCE)
         # A name that begins with @ is in Linux's abstract namespace, where it begins with a zero.
         sender.connect("\0" + address[1:] if address.startswith("@") else address)
     except OSError:
@@ -135,7 +163,12 @@ def _open(address: str) -> Any:
 
 
 def _one_line(value: object) -> str:
-    return " ".join(str(value).splitlines())
+    # A zero byte has the whole message dropped as well.
+    line = " ".join(str(value).splitlines()).replace("\0", "\\0")
+    encoded = line.encode("utf-8", "backslashreplace")
+    if len(encoded) <= _LONGEST_VALUE:
+        return encoded.decode()
+    return encoded[:_LONGEST_VALUE].decode(errors="ignore") + "..."
 
 
 def manager_at(environment: Mapping[str, str], pid: int) -> Manager:
@@ -150,4 +183,6 @@ def _watchdog_of(environment: Mapping[str, str], pid: int) -> float | None:
     # sd_watchdog_enabled(3): without WATCHDOG_PID it is meant for whoever has the variable.
     microseconds = environment.get("WATCHDOG_USEC", "")
     meant = environment.get("WATCHDOG_PID", str(pid)) == str(pid)
-    return int(microseconds) / 1e6 if meant and microseconds.isascii() and microseconds.isdigit() else None
+    # 0 is no time at all, and more than 30 years no watchdog, nor anything that a thread could wait for.
+    is_time = re.fullmatch(r"0*[1-9][0-9]{0,14}", microseconds)
+    return int(microseconds) / 1e6 if meant and is_time else None

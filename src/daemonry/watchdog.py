@@ -33,10 +33,11 @@ async def feed(context: DaemonContext) -> None:
 
 @contextmanager
 def feeding(context: DaemonContext, is_well: Callable[[], object]) -> Iterator[None]:
-    """Tell the watchdog that the daemon is well, in a thread, for as long as ``is_well()`` answers true.
+    """Tell the watchdog that the daemon is well, in a thread, whenever ``is_well()`` answers true.
 
-    For programs that block. The thread alone would be well though all others hang, so it asks: whether the workers have
-    moved on since it asked last, for instance.
+    For programs that block. The thread alone would be well though all others hang, so it asks, three times within the
+    manager's patience: whether the workers have moved on lately, for instance. The manager hears nothing while the
+    answer is false, or when asking fails.
     """
     manager, done = context.service_manager, threading.Event()
     if manager.watchdog is None:
@@ -45,10 +46,10 @@ def feeding(context: DaemonContext, is_well: Callable[[], object]) -> Iterator[N
     pause = manager.watchdog * _PART
 
     def tell() -> None:
-        while is_well():
-            manager.alive()
-            if done.wait(pause):
-                return
+        while not done.is_set():
+            if is_well():
+                manager.alive()
+            done.wait(pause)
 
     thread = threading.Thread(target=tell, name="daemonry watchdog", daemon=True)
     thread.start()
