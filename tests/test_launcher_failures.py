@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.waiting import read_json
-from launcher_programs import failing, program
+from launcher_programs import IMPATIENT, failing, program
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
@@ -296,3 +296,21 @@ def test_a_program_that_catches_the_error_can_start_again(daemons: Daemons) -> N
     assert read_json(daemons.directory / "facts")["pid"] == pid
     daemons.stop(pid)
     assert not (daemons.directory / "pid").exists()
+
+
+MUTE = f"""{IMPATIENT}
+class Mute(Context):
+    def begin_work(self):
+        os.close(self._tie._hatch.fd)
+with Mute(working_directory="."):
+    publish("up", facts())
+    signal.pause()
+"""
+
+
+def test_a_launcher_leaves_though_the_daemon_can_not_tell_its_witness(daemons: Daemons) -> None:
+    """Once it is said that the daemon is up, it stays up, and nobody waits for ever."""
+    daemons.launch(program(MUTE)).check()
+    up = read_json(daemons.directory / "up")
+    assert up["ppid"] == 1
+    daemons.stop(up["pid"])

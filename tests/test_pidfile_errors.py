@@ -248,3 +248,16 @@ def test_a_full_file_system_is_refused_with_advice_and_nothing_is_left_there(
     assert said == (
         f"{errno.ENOSPC}\ncannot lock {place}/test.pid: No space left on device; make room there\n['full']\n"
     )
+
+
+def test_a_place_without_locks_is_refused_and_gets_no_file(tmp_path: Path) -> None:
+    """A lock that the kernel refuses on a file that nobody else can know of is not held by anybody."""
+
+    class Lockless(PIDLockFile):
+        def _lock(self, fd: int) -> bool:
+            return False
+
+    with pytest.raises(lockfile.LockFailed) as refusal:
+        Lockless(tmp_path / "pid").acquire()
+    assert refusal.value.errno == errno.ENOLCK
+    assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"errors", "record", "forks", "libc", "hold", "log_file"},
-    {"process", "kernel_lock", "report", "sd_notify", "sd_listen"},
+    {"errors", "record", "forks", "libc", "hold", "closing"},
+    {"process", "kernel_lock", "log_file", "report", "sd_notify", "sd_listen"},
     {"pidfile_errors", "seal"},
     {"witness", "pidfile_reading"},
     {"pidfile_on_disk"},

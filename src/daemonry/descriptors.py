@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 
+from .closing import close
 from .errors import InvalidOption
 from .libc import close_range
 from .record import Record
@@ -101,7 +102,7 @@ def _listing() -> str:
             if str(probe) in os.listdir(directory):
                 return directory
         finally:
-            os.close(probe)
+            close(probe)
     raise OSError(
         "cannot tell which descriptors are open: this system has no close_range(2), and neither /proc nor /dev/fd "
         "shows them; mount one of the two"

@@ -15,6 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from . import process, report
+from .closing import close
 from .forks import fork, give_up_in_children
 from .hold import signals_held_off
 from .record import Record
@@ -60,7 +61,9 @@ class Tie:
         """Let the launcher and the witness go; return when init is the daemon's parent."""
         self.reporter.ready()
         self.waited_for = False
-        self._hatch.write(b"r")
+        # The launcher knows that the daemon is up, so nothing of this may end it any more.
+        with suppress(OSError):
+            self._hatch.write(b"r")
         self.give_up()
         # Its exit and the passing on of its children are one event, but where there are no pidfds only the first half
         # of it can be waited for.
@@ -170,7 +173,7 @@ class _Pipes:
         try:
             self.hatch = report.pipe()
         except OSError:
-            _close(*self.reports)
+            close(*self.reports)
             raise
         self._kept: set[int] = set()
 
@@ -185,7 +188,7 @@ class _Pipes:
 
     def close_rest(self) -> None:
         """Close every end that nobody in this process took."""
-        _close(*({*self.reports, *self.hatch} - self._kept))
+        close(*({*self.reports, *self.hatch} - self._kept))
 
 
 @contextmanager
@@ -195,11 +198,6 @@ def _pipes() -> Iterator[_Pipes]:
         yield pipes
     finally:
         pipes.close_rest()
-
-
-def _close(*descriptors: int) -> None:
-    for fd in descriptors:
-        os.close(fd)
 
 
 def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]) -> Tie:
@@ -256,7 +254,7 @@ class _Launcher:
             self._end_start()
             raise
         if self._ready:
-            self._reap()
+            self._dismiss_witness()
             os._exit(0)
         late = not in_time and self._failed is None
         if not in_time or self._ended is None:
@@ -304,7 +302,14 @@ class _Launcher:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._witness, signal.SIGKILL)
         self._reap()
-        _close(self._reports)
+        close(self._reports)
+
+    def _dismiss_witness(self) -> None:
+        # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
+        if not process.wait_for_exit(self._witness, GRACE):
+            with suppress(ProcessLookupError):
+                os.kill(self._witness, signal.SIGKILL)
+        self._reap()
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):  # another thread waits for any child

@@ -7,6 +7,8 @@ import os
 import stat
 from contextlib import contextmanager
 
+from .closing import close
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +101,6 @@ def _open_and_give(path: str, owner: tuple[int, int]) -> int:
         if made or (plain and not guarded and found.st_uid == 0):
             os.fchown(number, *owner)
     except OSError:
-        os.close(number)
+        close(number)
         raise
     return number

@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from weakref import WeakSet
 
+from .closing import close, put
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -223,9 +225,9 @@ def _reopen(handler: Any, number: int) -> None:
     mode = stat.S_IMODE(os.fstat(number).st_mode)
     new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, mode)
     try:
-        os.dup2(new, number, inheritable=False)
+        put(new, number, inheritable=False)
     finally:
-        os.close(new)
+        close(new)
 
 
 def _is_at(path: str, number: int) -> bool:

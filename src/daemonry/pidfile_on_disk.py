@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 
 from . import kernel_lock, process, seal
+from .closing import close
 from .pidfile_errors import PIDFileError, refuse
 from .pidfile_reading import can_have_written, fault_of, opened, pid_in, writer
 from .record import Record
@@ -43,7 +44,7 @@ class Held(Record):
     def close(self) -> None:
         """Close the descriptor, which lets the lock go unless somebody else has a copy."""
         if self.has_descriptor():
-            os.close(self.fd)
+            close(self.fd)
 
 
 class Holder(Record):
@@ -68,7 +69,7 @@ def directory_of(path: str) -> Iterator[int]:
     try:
         yield fd
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def clear(path: str, directory: int) -> Holder | None:
@@ -128,7 +129,7 @@ def _judge(path: str, directory: int, fd: int) -> None:
         raise PIDFileError(path, fault, errno.EPERM)
 
 
-def publish(path: str, directory: int, lock: Callable[[int], object]) -> int | None:
+def publish(path: str, directory: int, lock: Callable[[int], bool]) -> int | None:
     """Make the file, written and locked before it has its name; answer its descriptor, ``None`` when there is one."""
     name = os.path.basename(path)
     try:
@@ -139,11 +140,13 @@ def publish(path: str, directory: int, lock: Callable[[int], object]) -> int | N
             own = process.look(os.getpid())
             if own is not None:  # else there is no /proc here, and nobody asks for the seal either
                 seal.put_on(fd, own)
-            lock(fd)
+            if not lock(fd):
+                # Nobody else can hold it, for the file has no name yet: the file system, or a sandbox, has no locks.
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
             source = f"/proc/self/fd/{fd}" if draft is None else draft
             os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
         except BaseException:
-            os.close(fd)
+            close(fd)
             raise
         finally:
             if draft is not None:

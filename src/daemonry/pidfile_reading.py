@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 
 from . import process, seal
+from .closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def opened(path: str, mode: int, directory: int | None = None) -> Iterator[int |
             refuse(path, OSError(errno.EINVAL, ""), _NOT_REGULAR)
         yield fd
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:

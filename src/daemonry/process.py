@@ -7,6 +7,7 @@ import select
 import signal
 import time
 
+from .closing import close
 from .record import Record
 
 TYPE_CHECKING = False
@@ -219,7 +220,7 @@ class _Pidfd:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        os.close(self.fd)
+        close(self.fd)
 
 
 def _open_pidfd(pid: int) -> _Pidfd | None:

@@ -8,6 +8,7 @@ import os
 import signal
 from contextlib import contextmanager
 
+from .closing import close
 from .record import Record
 
 TYPE_CHECKING = False
@@ -70,11 +71,10 @@ def pipe() -> tuple[int, int]:
         try:
             return reading, fcntl.fcntl(low[1], fcntl.F_DUPFD_CLOEXEC, 3)
         except OSError:
-            os.close(reading)
+            close(reading)
             raise
     finally:
-        os.close(low[0])
-        os.close(low[1])
+        close(*low)
 
 
 class WritingEnd:
@@ -111,7 +111,7 @@ class WritingEnd:
         """Close it; a second time does nothing."""
         fd, self.fd = self.fd, None
         if fd is not None and self._is_ours(fd):
-            os.close(fd)
+            close(fd)
 
     def _is_ours(self, fd: int) -> bool:
         try:

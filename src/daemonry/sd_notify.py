@@ -10,6 +10,8 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
+from .closing import close
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -128,7 +130,7 @@ class _Barrier:
 
     def is_passed(self, seconds: float) -> bool:
         """Close our own copy of his end, and wait for him."""
-        os.close(self.writing)
+        close(self.writing)
         self.writing = -1
         poll = select.poll()
         poll.register(self._reading, 0)  # POLLHUP is always told
@@ -137,7 +139,7 @@ class _Barrier:
     def __exit__(self, *_exc_info: object) -> None:
         for fd in (self._reading, self.writing):
             if fd >= 0:
-                os.close(fd)
+                close(fd)
 
 
 def _send_by(sender: Any, text: str, descriptor: int | None, patience: float | None) -> bool:

@@ -7,6 +7,7 @@ import stat
 from contextlib import suppress
 
 from . import process
+from .closing import close
 from .record import Record
 from .sd_notify import Manager, manager_at
 
@@ -61,7 +62,7 @@ def facts_of_this_process() -> Facts:
 def _has_terminal() -> bool:
     # Not isatty of a stream, which a pipeline redirects: the name stands for the controlling terminal, see tty(4).
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
         return False
     return True

@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 
+from .closing import close
 from .errors import InvalidOption
 from .forks import give_up_in_children
 from .record import Record
@@ -261,4 +262,4 @@ def _non_blocking_pipe() -> tuple[int, int]:
 
 def _close(pipe: tuple[int, int]) -> None:
     for end in pipe:
-        os.close(end)
+        close(end)

@@ -9,6 +9,7 @@ import stat
 import sys
 from contextlib import ExitStack, suppress
 
+from .closing import close, put
 from .errors import InvalidOption
 from .log_file import open_input, open_log
 from .record import Record
@@ -158,11 +159,11 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> None:
         pairs = []
         for stream in streams:
             source = _open_source(stream, owner)
-            sources.callback(os.close, source)
+            sources.callback(close, source)
             pairs.append((source, stream))
         for source, stream in pairs:
             _let_go(stream)
-            os.dup2(source, stream.number, inheritable=True)
+            put(source, stream.number, inheritable=True)
     for stream in streams:
         _name_in_sys(stream)
 
@@ -183,10 +184,10 @@ def _let_go(stream: Stream) -> None:
     if _flush_all(stream.name) or stream.kept or stream.source == stream.number:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    os.dup2(null, stream.number)
+    put(null, stream.number, inheritable=True)
     _flush_all(stream.name)
     if null != stream.number:
-        os.close(null)
+        close(null)
 
 
 def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
@@ -199,7 +200,7 @@ def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
     try:
         return _above_two(number)
     finally:
-        os.close(number)
+        close(number)
 
 
 def _above_two(number: int) -> int:
@@ -229,15 +230,15 @@ class Saved:
             _behave(stream, **self._manners[name])
         for number, name in enumerate(NAMES):
             if number in self._copies:
-                os.dup2(self._copies[number], number, inheritable=self._inherited[number])
+                put(self._copies[number], number, inheritable=self._inherited[number])
             elif name in self._names and _is_open(number):
-                os.close(number)
+                close(number)
         self.forget()
 
     def forget(self) -> None:
         """Close what putting it back takes."""
         while self._copies:
-            os.close(self._copies.popitem()[1])
+            close(self._copies.popitem()[1])
 
 
 # What Python holds for them is not flushed, for it is the beginning of a line: it goes where the line's end will go.
@@ -262,9 +263,9 @@ def _reopen(stream: Stream) -> None:
         raise OSError(errno.ENOENT, f"cannot reopen {stream.name}: it lies outside the root directory", stream.source)
     number = open_log(stream.reopened_as, None)
     try:
-        os.dup2(number, stream.number, inheritable=True)
+        put(number, stream.number, inheritable=True)
     finally:
-        os.close(number)
+        close(number)
 
 
 def flush() -> None:

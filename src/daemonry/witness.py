@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 from . import libc, process, report
+from .closing import put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class _Witness:
         # A pipeline, `prog | tee log`, must end with the launcher.
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
-            os.dup2(null, stream)
+            put(null, stream, inheritable=True)
         close_others((self._reporter.fd or 0, self._hatch))
 
     def _listen_for_signals(self) -> int:
