@@ -91,8 +91,12 @@ def daemonry(_names_of_daemons: list[str], daemons: Daemons) -> Iterator[Daemonr
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> Iterator[None]:
-    """Start programs as a terminal's shell does: a shell's background job ignores what Ctrl-C and Ctrl-\\ send."""
-    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(number) is signal.SIG_IGN]
+    """Start programs as a terminal's shell does: its background jobs ignore Ctrl-C and Ctrl-\\, and nohup(1) SIGHUP."""
+    ignored = [
+        number
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
     for number in ignored:
         signal.signal(number, signal.SIG_DFL)
     yield

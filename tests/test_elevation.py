@@ -31,7 +31,8 @@ SOURCE = str(Path(daemonry.__file__).parent.parent)
 # Every state is tried in a process of its own, which says by a pipe what became of its ids.
 FROM_STATES = """
 import json, os, sys
-import ctypes, socket, syslog, threading, traceback  # which only root may be able to read where this Python is
+# Only root may be able to read them where this Python is.
+import ast, ctypes, socket, syslog, threading, tokenize, traceback
 from daemonry import DaemonContext, DaemonStartError
 from harness.probe import status_of
 

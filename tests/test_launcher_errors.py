@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
 from typing import TYPE_CHECKING, Any
 
 import lockfile
@@ -129,6 +130,7 @@ outcomes = st.builds(
     failed=st.none() | told,
     ended=st.none() | st.builds(report.Ended, status=numbers, signum=numbers),
     survivors=st.lists(st.text(min_size=1)).map(tuple),
+    killed_by=st.none() | st.sampled_from(signal.Signals).map(int),
 )
 
 

@@ -218,7 +218,7 @@ WORK_AND_LEAVE = """
     ("number", "expected"),
     [
         (signal.SIGTERM, {"message": "ended by SIGTERM", "signum": None}),
-        (signal.SIGKILL, {"message": "the daemon ended without a word", "signum": None}),
+        (signal.SIGKILL, {"message": "the process that watches over the start was killed by SIGKILL", "signum": None}),
     ],
     ids=["SIGTERM", "SIGKILL"],
 )

@@ -40,6 +40,8 @@ class Outcome(Record):
     failed: report.Failed | None
     ended: report.Ended | None
     survivors: tuple[str, ...]
+    killed_by: int | None
+    """The signal that has killed the witness, so that nobody was left to fork the daemon, or to tell of it."""
 
 
 class Tie:
@@ -67,7 +69,8 @@ class Tie:
         self.give_up()
         # Its exit and the passing on of its children are one event, but where there are no pidfds only the first half
         # of it can be waited for.
-        process.wait_for_exit(self._witness, GRACE)
+        # Longer than the launcher does, who ends a witness that stays.
+        process.wait_for_exit(self._witness, GRACE + 3 * DYING)
         deadline = time.monotonic() + GRACE
         while os.getppid() == self._witness and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -222,7 +225,8 @@ def _tell_and_leave(reporter: report.Reporter, error: BaseException) -> None:
     # has to run at its exit.
     try:
         number = error.errno if isinstance(error, OSError) else None
-        reporter.failed(report.Failed(step="detach", message=str(error) or type(error).__name__, errno=number))
+        message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reporter.failed(report.Failed(step="detach", message=message, errno=number))
     finally:
         os._exit(1)
 
@@ -253,9 +257,10 @@ class _Launcher:
         except BaseException:
             self._end_start()
             raise
-        if self._ready:
-            self._dismiss_witness()
+        if self._ready and self._stays_ready():
+            self._reap()
             os._exit(0)
+        killed_by = self._signal_of_witness() if in_time and self._ended is None else None
         late = not in_time and self._failed is None
         if not in_time or self._ended is None:
             self._end_start()
@@ -267,7 +272,38 @@ class _Launcher:
             failed=self._failed,
             ended=self._ended,
             survivors=self._survivors,
+            killed_by=killed_by,
         )
+
+    def _stays_ready(self) -> bool:
+        """See the witness off; answer false when SIGTERM had it end the start in the moment when that was done."""
+        # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
+        if not process.wait_for_exit(self._witness, GRACE + 2 * DYING):
+            with suppress(ProcessLookupError):
+                os.kill(self._witness, signal.SIGKILL)
+        with suppress(OSError):  # what it has said can't be read: that the daemon is ready could
+            self._hear_rest()
+        if self._ended is not None:
+            self._failed = report.Failed(step=self._step, message="ended by SIGTERM in the moment it was ready")
+        return self._ended is None
+
+    def _hear_rest(self) -> None:
+        poll = select.poll()
+        poll.register(self._reports, select.POLLIN)
+        while self._ended is None and poll.poll(0) and (data := os.read(self._reports, 65_536)):
+            for record in self._reader.feed(data):
+                self._hear(record)
+
+    def _signal_of_witness(self) -> int | None:
+        """Answer which signal has killed the witness; its pipe is closed a moment before it can be waited for."""
+        if not hasattr(os, "waitid") or not process.wait_for_exit(self._witness, _ROUND):
+            return None
+        try:
+            # Left unreaped: its number is still needed.
+            ended = os.waitid(os.P_PID, self._witness, os.WEXITED | os.WNOWAIT)
+        except OSError:  # another thread waits for any child
+            return None
+        return ended.si_status if ended is not None and ended.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else None
 
     def _listen_under(self, mask: set[int]) -> bool:
         everything = signal.valid_signals()
@@ -303,13 +339,6 @@ class _Launcher:
             os.killpg(self._witness, signal.SIGKILL)
         self._reap()
         close(self._reports)
-
-    def _dismiss_witness(self) -> None:
-        # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
-        if not process.wait_for_exit(self._witness, GRACE):
-            with suppress(ProcessLookupError):
-                os.kill(self._witness, signal.SIGKILL)
-        self._reap()
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):  # another thread waits for any child

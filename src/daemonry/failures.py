@@ -173,6 +173,8 @@ def _found_out(outcome: Outcome) -> DaemonStartError:
         message = f"the daemon was killed by {name_of(ended.signum)}"
     elif ended is not None and ended.status is not None:
         message = f"the daemon exited with status {ended.status} before it was ready"
+    elif outcome.killed_by is not None:
+        message = f"the process that watches over the start was killed by {name_of(outcome.killed_by)}"
     error = DaemonStartError(number, message)
     error.step = outcome.step
     if ended is not None and outcome.timeout is None:

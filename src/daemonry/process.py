@@ -85,8 +85,11 @@ def _boot_time() -> float:
 
 
 def _from_ps(pid: int) -> Process | None:
-    import calendar
-    import subprocess
+    try:
+        import calendar
+        import subprocess
+    except ImportError:  # there may be no modules any more inside another root directory, and no ps either
+        return None
 
     command = ["ps", "-p", str(pid), "-o", "stat=,ppid=,pgid=,lstart=,comm="]
     # In UTC, for our own TZ need not be the system's, and no hour of it comes twice a year.
@@ -207,7 +210,10 @@ def wait_for_exit(pid: int, timeout: float, born: int | None = None) -> bool:
             return True
         poll = select.poll()
         poll.register(handle.fd, select.POLLIN)
-        return bool(poll.poll(min(max(0.0, timeout) * 1000, _LONGEST_POLL)))
+        try:
+            return bool(poll.poll(min(max(0.0, timeout) * 1000, _LONGEST_POLL)))
+        except OSError:  # no memory for it: looking now and then takes none
+            return _watch_for_exit(pid, timeout, born)
 
 
 class _Pidfd:

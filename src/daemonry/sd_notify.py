@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import os
-import re
 import select
 import sys
 import time
@@ -22,7 +21,9 @@ PATIENCE = 5.0
 # systemd takes messages of up to 4096 bytes, and drops a longer one whole, READY=1 with it.
 _LONGEST_VALUE = 2000
 # What systemd doesn't call a descriptor by: it would give another name, and the next process wouldn't find it.
-_NAME = re.compile(r"[ -9;-~]{1,255}")
+_LONGEST_NAME = 255
+# Seconds; a watchdog that waits longer, 30 years and more, is none.
+_LONGEST_WATCHDOG = 1e9
 
 
 class Manager:
@@ -83,7 +84,7 @@ class Manager:
         :param name: what :meth:`~daemonry.DaemonContext.listen_fds` calls it then.
         :raises ValueError: for a name that is empty, longer than 255, or has colons or anything but plain ASCII.
         """
-        if not _NAME.fullmatch(name):
+        if not _is_name(name):
             raise ValueError(f"a descriptor can't be stored as {name!r}: up to 255 of ASCII without colons")
         number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
         self._send({"FDSTORE": 1, "FDNAME": name}, number)
@@ -164,6 +165,10 @@ def _open(address: str) -> Any:
     return sender
 
 
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_NAME and text.isascii() and text.isprintable() and ":" not in text
+
+
 def _one_line(value: object) -> str:
     # A zero byte has the whole message dropped as well.
     line = " ".join(str(value).splitlines()).replace("\0", "\\0")
@@ -185,6 +190,8 @@ def _watchdog_of(environment: Mapping[str, str], pid: int) -> float | None:
     # sd_watchdog_enabled(3): without WATCHDOG_PID it is meant for whoever has the variable.
     microseconds = environment.get("WATCHDOG_USEC", "")
     meant = environment.get("WATCHDOG_PID", str(pid)) == str(pid)
-    # 0 is no time at all, and more than 30 years no watchdog, nor anything that a thread could wait for.
-    is_time = re.fullmatch(r"0*[1-9][0-9]{0,14}", microseconds)
-    return int(microseconds) / 1e6 if meant and is_time else None
+    if not meant or not microseconds.isascii() or not microseconds.isdigit():
+        return None
+    # By way of float, which takes any number of digits.
+    seconds = float(microseconds) / 1e6
+    return seconds if 0 < seconds < _LONGEST_WATCHDOG else None

@@ -1,0 +1,169 @@
+"""What became of a run in which a call has failed."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemonry import DaemonContext
+
+if TYPE_CHECKING:
+    from faults.injecting import Case
+    from faults.recording import Call
+    from faults.running import Run
+
+RIGHT = "ready and right"
+REFUSED = "refused with step and reason"
+UNTOLD = "refused (reporting path)"
+STOPPED = "stopped and right"
+LOGGED = "stopped, with a word in the log"
+NOT_MADE = "not made"
+"""The process did not come to this call: how often a launcher reads depends on how often the pipe has news."""
+DEFECT = "defect"
+
+_TOLD = re.compile(r"cannot start the daemon: step (\w+): (.+)")
+# Said when nobody knows the reason.
+_NO_REASON = re.compile(r"ended without a word|exited with status|it did not say why")
+_STEPS = {*DaemonContext.steps, "body"}
+# What must be as it is without a fault; the rest are numbers that differ from run to run.
+_FACTS = (
+    *("tty", "umask", "blocked", "ignored", "caught"),
+    *("uids", "gids", "groups", "capabilities", "core_limit", "no_new_privileges"),
+)
+# strace does not close what it lets a close fail for; and what can't be asked whether it is ours is not ours to close.
+_LEAVING_OPEN = ("close", "fstat")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A case with its verdict."""
+
+    case: Case
+    verdict: str
+    why: str
+    """Of a defect: what is wrong."""
+    text: str
+    """The call that has failed, as strace has written it."""
+    said: str
+    """What launcher and log have said."""
+    took: float
+    """In seconds."""
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.why}\n  {self.text}\n  " + self.said.strip().replace("\n", "\n  ")
+
+
+def judge_fault(case: Case, hit: Call, run: Run, reference: Run, after: Run | None, took: float) -> Judged:
+    """Judge a run.
+
+    :param hit: the call that has failed.
+    :param reference: the same without a fault.
+    :param after: the next start in the same place, if anything was left there.
+    """
+    verdict, why = _verdict(case, hit, run, reference)
+    faults = [why, *left_behind(run, reference, after)]
+    if case.fault == "EINTR" and verdict not in (RIGHT, STOPPED):
+        faults.append("an interrupted call is no error")
+    why = "; ".join(filter(None, faults))
+    return Judged(case, DEFECT if why else verdict, why, hit.text, said_by(run), took)
+
+
+def said_by(run: Run) -> str:
+    """Answer what a run has said, for a person who looks for a defect's cause."""
+    return f"{run.words}\nstatus {run.status}\nlog: {run.log}\nleft: {run.left}, end: {run.end}"
+
+
+def _verdict(case: Case, hit: Call, run: Run, reference: Run) -> tuple[str, str]:
+    if run.status is None and (run.facts is None or reference.status is not None):
+        return DEFECT, "the launcher hangs"
+    if run.status not in (None, 0):
+        return _refused(hit, run) if case.call.phase == "start" else (DEFECT, "the start without a fault has failed")
+    if run.facts is None:
+        return DEFECT, "the launcher says that all is well, and there is no daemon"
+    wrong = "; ".join(differences(hit, run, reference))
+    if wrong:
+        return DEFECT, wrong
+    if case.call.phase == "start":
+        return RIGHT, "" if run.end == 0 else f"SIGTERM ends it with wait status {run.end}"
+    return _stopped(run, reference)
+
+
+def names_step_and_reason(run: Run) -> bool:
+    """Whether the launcher has said where the start ended, and why."""
+    told = _TOLD.search(run.words)
+    return told is not None and told[1] in _STEPS and not _NO_REASON.search(told[2])
+
+
+def _refused(hit: Call, run: Run) -> tuple[str, str]:
+    if names_step_and_reason(run):
+        return REFUSED, ""
+    if is_reporting(hit):
+        return UNTOLD, ""
+    return DEFECT, "the launcher does not name step and reason"
+
+
+def is_reporting(call: Call) -> bool:
+    """Whether a call is part of telling: on a pipe of the start, or on the launcher's stderr."""
+    argument = call.text.partition("(")[2]
+    if call.kind == "poll":
+        return "<pipe:" in argument
+    return re.match(r"\d+<pipe:", argument) is not None or (call.role == "launcher" and argument.startswith("2<"))
+
+
+def _stopped(run: Run, reference: Run) -> tuple[str, str]:
+    if run.end is None:
+        return DEFECT, "SIGTERM does not end it"
+    if run.end == 0 and run.left == {} and run.log == reference.log:
+        return STOPPED, ""
+    if run.end == 0 and run.log == reference.log and set(run.left.values()) == {""}:
+        return STOPPED, ""
+    return LOGGED, "" if run.log != reference.log else f"it ends with wait status {run.end} and no word"
+
+
+def differences(hit: Call, run: Run, reference: Run) -> list[str]:
+    assert run.facts is not None
+    assert reference.facts is not None
+    found = [
+        f"{name} is {getattr(run.facts, name)}, not {getattr(reference.facts, name)}"
+        for name in _FACTS
+        if getattr(run.facts, name) != getattr(reference.facts, name)
+    ]
+    for name in ("cwd", "root"):  # a new root is in the run's own directory
+        path, right = getattr(run.facts, name), getattr(reference.facts, name)
+        if os.path.basename(path) != os.path.basename(right):
+            found.append(f"{name} is {path}, not like {right}")
+    open_now, expected = _targets(run), _targets(reference)
+    if open_now != expected and not (hit.kind in _LEAVING_OPEN and set(open_now) > set(expected)):
+        found.append(f"open are {open_now}, not {expected}")
+    if (run.pidfile is None) != (reference.pidfile is None) or run.pidfile not in (None, f"{run.facts.pid}\n"):
+        found.append(f"the pidfile says {run.pidfile!r}")
+    if run.locked != reference.locked:
+        found.append(f"locked: {run.locked}")
+    if run.log != reference.log and hit.phase == "start":
+        found.append("the log differs")
+    return found
+
+
+def _targets(run: Run) -> list[str]:
+    assert run.facts is not None
+    found = []
+    for each in run.facts.descriptors:
+        name = os.path.basename(each.target).removesuffix(" (deleted)")
+        # The pidfile had no name when it was opened.
+        target = "subject.pid" if name.startswith(("#", ".subject.pid.")) else name
+        found.append(f"{each.number if each.number < 3 else '>'} {target}")
+    return sorted(found)
+
+
+def left_behind(run: Run, reference: Run, after: Run | None) -> list[str]:
+    found = [f"left running: {each}" for each in run.left_running]
+    for name, text in run.left.items():
+        if name == "subject.pid" and re.fullmatch(r"(\d+\n)?", text) is None:
+            found.append(f"half a pidfile: {text!r}")
+        if name != "subject.pid":
+            found.append(f"left behind: {name}")
+    if after is not None and (after.facts is None or after.locked != reference.locked or after.left != reference.left):
+        found.append(f"the next start fails: {after.words}")
+    return found

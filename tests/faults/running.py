@@ -1,0 +1,279 @@
+"""One run of the subject: a start and a stop, with strace at one of its processes for one of the two."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faults.tapping import attach_to
+from harness.probe import Facts, facts_of, status_of
+from harness.waiting import describe, ends, is_alive, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from faults.tapping import Tap
+
+_PR_SET_CHILD_SUBREAPER = 36
+# Seconds. A start that is given up takes GRACE and DYING of the witness and of the launcher at most, twice.
+PATIENCE = 40.0
+_SUBJECT = Path(__file__).with_name("subject.py")
+
+
+@dataclass
+class Run:
+    """What a start and its stop have done and left behind."""
+
+    status: int | None = None
+    """The launcher's; negative: the signal; ``None``: it still runs."""
+    words: str = ""
+    """What it has said on stderr."""
+    pids: dict[str, int] = field(default_factory=dict)
+    facts: Facts | None = None
+    """The daemon's when it is up."""
+    pidfile: str | None = None
+    """Its text when the daemon is up; ``None`` without a file."""
+    locked: bool = False
+    log: str = ""
+    end: int | None = None
+    """The daemon's wait status after SIGTERM."""
+    left_running: tuple[str, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
+    """The files in its place at the end, with their text."""
+    calls: tuple[str, ...] = ()
+    """What strace has written."""
+
+
+def become_reaper() -> None:
+    """Become the parent of every daemon that this process starts: else each would stay a zombie until init looks."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Path]:
+    """Make a directory for the files of a run, which is removed with them; every user can reach it."""
+    path = Path(tempfile.mkdtemp(prefix="daemonry-faults-", dir="/tmp"))
+    path.chmod(0o755)
+    (path / "jail").mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def run(directory: Path, options: dict[str, object], tap: Tap | None = None) -> Run:
+    """Start the subject in a directory, look at its daemon if there is one, stop that, and look at what is left.
+
+    The caller's process has become the reaper, and has no other children.
+    """
+    return _Runner(directory, options, tap).run()
+
+
+class _Runner:
+    def __init__(self, directory: Path, options: dict[str, object], tap: Tap | None) -> None:
+        self._directory = directory
+        self._options = options
+        self._tap = tap
+        self._strace: subprocess.Popen[bytes] | None = None
+        self._result = Run()
+
+    def run(self) -> Run:
+        try:
+            self._start()
+            daemon = self._daemon()
+            if daemon is not None:
+                self._look_at(daemon)
+                self._stop(daemon)
+        finally:
+            self._result.left_running = self._reap()
+            self._look_at_rest()
+        return self._result
+
+    # The start
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with theirs:
+                launcher = self._launch(theirs.fileno())
+            gatekeeper = threading.Thread(target=self._keep_gate, args=(ours,))
+            gatekeeper.start()
+            self._result.pids["launcher"] = launcher.pid
+            try:
+                self._await_start(launcher)
+            finally:
+                ours.shutdown(socket.SHUT_RDWR)
+                gatekeeper.join()
+
+    def _launch(self, gate: int) -> subprocess.Popen[bytes]:
+        (self._directory / "subject.log").unlink(missing_ok=True)  # what a run before this one has said
+        words = (str(_SUBJECT), str(self._directory), str(gate), json.dumps(self._options))
+        with open(self._directory / "launcher.err", "wb") as errors:
+            return subprocess.Popen(
+                (sys.executable, "-I", "-B", *words),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=[gate],
+                cwd=self._directory,
+                # Not measured: a measurement makes calls of its own.
+                env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+            )
+
+    def _keep_gate(self, connection: socket.socket) -> None:
+        while message := connection.recv(64):
+            role, pid = message.decode().split()
+            self._result.pids[role] = int(pid)
+            self._attach(role, "start", int(pid))
+            with contextlib.suppress(BrokenPipeError):
+                connection.send(b"go")
+
+    def _await_start(self, launcher: subprocess.Popen[bytes]) -> None:
+        if self._stays:
+            soon(lambda: self._is_up or launcher.poll() is not None)
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                launcher.wait(PATIENCE)
+            if launcher.returncode is not None and launcher.returncode < 0:  # its daemon may go on without it
+                soon(lambda: self._is_up or _no_child_is_left())
+        self._result.status = launcher.returncode
+        self._result.words = (self._directory / "launcher.err").read_text(errors="replace")
+
+    @property
+    def _stays(self) -> bool:
+        return self._options.get("detach_process") is False
+
+    # The daemon
+
+    @property
+    def _is_up(self) -> bool:
+        return "up, " in self._log
+
+    @property
+    def _log(self) -> str:
+        return _text(self._directory / "subject.log") or ""
+
+    def _daemon(self) -> int | None:
+        """Answer the daemon's pid once its body serves; ``None`` when there is none."""
+        pid = self._result.pids.get("launcher" if self._stays else "daemon")
+        if pid is None or (self._result.status or 0) > 0:
+            return None
+        return pid if soon(lambda: self._is_up or not is_alive(pid)) and is_alive(pid) else None
+
+    def _look_at(self, pid: int) -> None:
+        self._detach()
+        self._result.facts = facts_of(pid)
+        self._result.pidfile = _text(self._directory / "subject.pid")
+        self._result.locked = _is_locked(self._directory / "subject.pid")
+        self._result.log = self._log
+
+    def _stop(self, pid: int) -> None:
+        pidfd = os.pidfd_open(pid)
+        try:
+            self._attach("daemon", "stop", pid)
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            if ends(pidfd, PATIENCE):
+                self._result.end = os.waitpid(pid, 0)[1]
+        except (ProcessLookupError, ChildProcessError):  # it has ended before, or its witness has not
+            pass
+        finally:
+            os.close(pidfd)
+
+    # strace
+
+    def _attach(self, role: str, phase: str, pid: int) -> None:
+        if self._tap is None or (self._tap.role, self._tap.phase) != (role, phase):
+            return
+        self._strace, said = attach_to(pid, self._directory / "trace", *self._tap.arguments)
+        if "attached" not in said:
+            raise RuntimeError(said)
+
+    def _detach(self) -> None:
+        if self._strace is None:
+            return
+        self._strace.send_signal(signal.SIGTERM)
+        self._strace.communicate()
+        self._strace = None
+        self._result.calls = tuple((_text(self._directory / "trace") or "").splitlines())
+
+    # The end
+
+    def _reap(self) -> tuple[str, ...]:
+        """Wait for what still ends; answer a line on each process that does not, and kill it."""
+        if soon(_no_child_is_left, 8):
+            self._detach()
+            return ()
+        self._detach()
+        left = []
+        while not _no_child_is_left():
+            for pid in _children():
+                left.append(describe(pid))
+                os.kill(pid, signal.SIGKILL)
+            soon(lambda: not any(map(is_alive, _children())))
+        return tuple(left)
+
+    def _look_at_rest(self) -> None:
+        self._result.log = self._log
+        ours = {"launcher.err", "trace", "jail", "subject.log", "subject.out", "logging.log"}
+        for name in sorted(set(os.listdir(self._directory)) - ours):
+            self._result.left[name] = _text(self._directory / name) or ""
+
+
+def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Wait until a condition holds; answer whether it does in time."""
+    with contextlib.suppress(AssertionError):
+        return bool(wait_for(condition, seconds))
+    return False
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether another process has the pidfile's lock, of whichever kind it took."""
+    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        with open(path, "rb") as file:
+            told = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return bool(struct.unpack_from("h", told)[0] != fcntl.F_UNLCK)
+
+
+def _no_child_is_left() -> bool:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
+
+
+def _children() -> list[int]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if status_of(int(name))["PPid"] == str(os.getpid()):
+                found.append(int(name))
+    return found
