@@ -22,12 +22,11 @@ def _strace() -> None:
         pytest.skip(reason)
 
 
-def shares(of_base: float, of_others: float) -> dict[str, float]:
+def shares(of_base: float, of_others: float = 0.0) -> dict[str, float]:
     """Answer how much of each variant is run, for each has a thousand cases: with ``FAULTS=all`` all of it."""
-    if os.environ.get("FAULTS") == "all":
-        return dict.fromkeys(VARIANTS, 1.0)
-    scale = 0.1 if is_brief() else 1.0
-    return {name: (of_base if name in BASE else of_others) * scale for name in VARIANTS}
+    wanted = {name: of_base if name in BASE else of_others for name in VARIANTS}
+    whole = os.environ.get("FAULTS") == "all"
+    return {name: 1.0 if whole else share * (0.1 if is_brief() else 1.0) for name, share in wanted.items() if share}
 
 
 def test_a_start_or_stop_in_which_one_call_fails_is_right_or_says_why_not_and_leaves_nothing() -> None:
@@ -36,7 +35,8 @@ def test_a_start_or_stop_in_which_one_call_fails_is_right_or_says_why_not_and_le
 
 
 def test_a_signal_at_any_call_ends_whom_it_should_and_the_next_start_works() -> None:
-    defects = [str(each) for each in judged(shares(0.02, 0.01), kills) if each.verdict == DEFECT]
+    """In the base variants: a start in the foreground has no launcher, and in another root no file can be unlinked."""
+    defects = [str(each) for each in judged(shares(0.05), kills) if each.verdict == DEFECT]
     assert not defects, "\n".join(defects)
 
 

@@ -257,6 +257,8 @@ class Lifecycle(Options):
         # Whatever goes wrong in this: the error itself is on its way, and nothing may take its place.
         with suppress(Exception):
             manager = (self._plan or Plan(self, self.steps)).manager
+            if manager.address is None:
+                return
             told = failures.failed(self._step, error)
             where = f"step {told.step}: " if is_of_step else ""
             manager.tell(STATUS=f"{where}{told.message}", **({} if told.errno is None else {"ERRNO": told.errno}))
