@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
+
+# A handler that raises in the middle of coverage's own code leaves its lock taken.
+UNMEASURED = dict.fromkeys(name for name in os.environ if name.startswith("COVERAGE_"))
 
 _PRELUDE = """
 import os, signal, sys, threading, time

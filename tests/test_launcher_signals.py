@@ -12,7 +12,7 @@ import pytest
 
 from harness.probe import facts_of
 from harness.waiting import is_alive, read_json, wait_for, wait_for_exit
-from launcher_programs import IMPATIENT, failing, program
+from launcher_programs import IMPATIENT, UNMEASURED, failing, program
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons, Running
@@ -29,10 +29,6 @@ HALF = """
         while True:
             signal.sigtimedwait([], 0.05)
 """
-
-
-# A handler that raises in the middle of coverage's own code leaves its lock taken.
-UNMEASURED = dict.fromkeys(name for name in os.environ if name.startswith("COVERAGE_"))
 
 
 def half_start(daemons: Daemons, prelude: str = "pass", **options: Any) -> tuple[Running, int, int]:

@@ -11,6 +11,7 @@ import pytest
 from daemonry import DaemonContext
 from harness.probe import facts_of
 from harness.waiting import read_facts, read_json, wait_for
+from launcher_programs import UNMEASURED
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
@@ -151,6 +152,7 @@ def test_sigterm_at_any_moment_leaves_no_pidfile(daemons: Daemons) -> None:
         print(outcomes)
         """,
         daemons.directory,
+        env=UNMEASURED,
     )
     assert ended.check().stdout == "{100}\n"
 

@@ -12,8 +12,10 @@ import os
 import signal
 from contextlib import suppress
 
+from .closing import close
 from .forks import fork
 from .hold import signals_held_off
+from .report import pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +32,18 @@ def leave_init(close_others: Callable[[Iterable[int]], object]) -> None:
     :raises OSError: when no process can be forked.
     """
     with signals_held_off(), _children_kept():
-        program = fork()
-        if program:
-            _stay(program, close_others)
+        reading, writing = pipe()
+        try:
+            try:
+                program = fork()
+                if program:
+                    _stay(program, close_others)
+            finally:
+                close(writing)
+            # It closes its end with all the others: a port or a lock that the program gives up from now on is free.
+            os.read(reading, 1)
+        finally:
+            close(reading)
 
 
 class _children_kept:
