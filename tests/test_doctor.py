@@ -58,8 +58,13 @@ def start(daemons: Daemons, defect: str = "pass", options: str = "", before: str
     daemons.launch(program, pidfile_of(daemons), NOBODY.pw_uid, NOBODY.pw_gid, **more).check()
     pid = daemons.survivor()
     # Its launcher is gone before it is: with signals held off for a moment, it lets its witness go.
-    wait_for(lambda: facts_of(pid).ppid == 1, what="its witness has left")
+    wait_for(lambda: has_settled(pid), what="its witness has left")
     return pid
+
+
+def has_settled(pid: int) -> bool:
+    found = facts_of(pid)
+    return found.ppid == 1 and signal.SIGPIPE not in found.blocked
 
 
 def pidfile_of(daemons: Daemons) -> Path:
