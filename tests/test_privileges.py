@@ -318,9 +318,9 @@ def test_ids_that_are_not_those_asked_for_are_noticed(daemons: Daemons, wrong: d
         from daemonry import privileges
         own = {{"uid": os.getuid(), "gid": os.getgid(), "groups": tuple(os.getgroups()), "no_new_privileges": False}}
         if os.getuid() != 0:
-            privileges._verify(privileges.Rights(**own), was_root=False)
+            privileges._verify(privileges.Rights(**own), was_root=False, changed=True)
         try:
-            privileges._verify(privileges.Rights(**{{**own, **{wrong!r}}}), was_root=False)
+            privileges._verify(privileges.Rights(**{{**own, **{wrong!r}}}), was_root=False, changed=True)
         except OSError as error:
             print(error.errno, error)
         """

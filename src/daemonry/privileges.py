@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CAP_SETUID = 7
+
 
 class Rights(Record):
     """The ids to run with; ``groups`` is ``None`` when the supplementary groups stay as they are."""
@@ -151,7 +153,8 @@ def drop(rights: Rights) -> None:
     Source: daemon(7), step 13; CERT POS36-C and POS37-C.
     """
     was_root = 0 in _user_ids()
-    if rights.groups is not None:
+    before = _user_ids(), _group_ids()
+    if rights.groups is not None and set(os.getgroups()) != set(rights.groups):
         if was_root and os.geteuid() != 0:
             # A program that has lowered its rights for the time being: only the effective root may set groups.
             os.seteuid(0)
@@ -162,7 +165,7 @@ def drop(rights: Rights) -> None:
         if control is None:
             raise OSError(errno.ENOSYS, "prctl(2) can't be reached any more")
         control(libc.PR_SET_NO_NEW_PRIVS, 1)
-    _verify(rights, was_root)
+    _verify(rights, was_root, changed=before != (_user_ids(), _group_ids()))
 
 
 def _user_ids() -> tuple[int, ...]:
@@ -176,15 +179,18 @@ def _group_ids() -> tuple[int, ...]:
 def _set_ids(rights: Rights) -> None:
     # The group first: without root's rights it couldn't be changed any more.
     if hasattr(os, "setresuid"):
-        os.setresgid(rights.gid, rights.gid, rights.gid)
-        os.setresuid(rights.uid, rights.uid, rights.uid)
+        # Not asked for what is so already: a sandbox (SystemCallFilter=~@privileged) may end whoever asks.
+        if set(_group_ids()) != {rights.gid}:
+            os.setresgid(rights.gid, rights.gid, rights.gid)
+        if set(_user_ids()) != {rights.uid}:
+            os.setresuid(rights.uid, rights.uid, rights.uid)
         return
     # macOS: setregid and setreuid set the saved id, too, to the new effective one; see setreuid(2).
     os.setregid(rights.gid, rights.gid)
     os.setreuid(rights.uid, rights.uid)
 
 
-def _verify(rights: Rights, was_root: bool) -> None:
+def _verify(rights: Rights, was_root: bool, changed: bool) -> None:
     doubts = []
     if set(_user_ids()) != {rights.uid}:
         doubts.append(f"the user ids are {_user_ids()}, not {rights.uid}")
@@ -194,7 +200,7 @@ def _verify(rights: Rights, was_root: bool) -> None:
     if rights.groups is not None and set(os.getgroups()) - {rights.gid} != set(rights.groups) - {rights.gid}:
         doubts.append(f"the supplementary groups are {os.getgroups()}, not {list(rights.groups)}")
     if rights.uid != 0:
-        doubts += _ways_back(rights, was_root)
+        doubts += _ways_back(rights, was_root) if was_root or changed else _way_up()
     if doubts:
         raise OSError(errno.EPERM, f"privileges were not dropped: {'; '.join(doubts)}")
 
@@ -211,6 +217,13 @@ def _ways_back(rights: Rights, was_root: bool) -> list[str]:
     if was_root and ask is not None and ask():
         found.append(f"capabilities {ask():#x} outlive the change of user (securebits?)")
     return found
+
+
+def _way_up() -> list[str]:
+    # Of one who has given up nothing, and whom a sandbox may end for the attempt.
+    ask = libc.capabilities()
+    held = ask() if ask is not None else 0
+    return [f"capabilities {held:#x} let it become root"] if held & 1 << _CAP_SETUID else []
 
 
 def _succeeds(attempt: Callable[[int], None]) -> bool:

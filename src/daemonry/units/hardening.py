@@ -115,7 +115,9 @@ def _reach(service: Service) -> Iterator[Directive]:
 
 def _used(service: Service) -> tuple[str, ...]:
     # An argument that looks like a path is taken for one: /home/me/job.py has to be seen by the python that runs it.
-    named = (*service.command, service.directory, service.stdin, service.pidfile, *service.writes)
+    # And what a virtual environment calls python often lies in somebody's home.
+    program = os.path.realpath(service.command[0])
+    named = (*service.command, program, service.directory, service.stdin, service.pidfile, *service.writes)
     return tuple(word for word in named if word is not None and word.startswith("/"))
 
 
