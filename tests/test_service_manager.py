@@ -106,9 +106,16 @@ def test_a_child_of_systemd_is_a_service_if_it_was_invoked_as_one(daemons: Daemo
     assert found[0] == ("systemd" if invoked else None)
 
 
-@pytest.mark.parametrize("name", ["supervisord", "runsv", "s6-supervise", "circusd", "perpd", "dinit"])
+@pytest.mark.parametrize(
+    "name", ["supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit"]
+)
 def test_a_child_of_a_supervisor_has_a_manager(daemons: Daemons, name: str) -> None:
     assert who(daemons, through=(script(daemons, name),)) == (name, f"its parent is {name}")
+
+
+def test_monit_s_start_program_detaches(daemons: Daemons) -> None:
+    """It would be taken for a start that never ends."""
+    assert who(daemons, through=(script(daemons, "monit"),))[0] is None
 
 
 def test_a_grandchild_of_a_supervisor_has_none(daemons: Daemons) -> None:

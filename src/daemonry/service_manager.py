@@ -15,10 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SUPERVISORS = (
-    *("supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit"),
-    *("nosh", "monit"),
-)
+# Who keeps a program in the foreground. Not monit, which starts programs that detach, and waits until they have.
+_SUPERVISORS = ("supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit")
 _CONTAINER_INITS = ("tini", "docker-init", "podman-init", "catatonit", "dumb-init")
 
 
@@ -101,8 +99,10 @@ def who_started(facts: Facts) -> Starter:
         return Starter(name="systemd", reason="SYSTEMD_EXEC_PID is its parent's number, and it has no terminal")
     if facts.parent_name == "systemd" and "INVOCATION_ID" in environment:
         return Starter(name="systemd", reason="its parent is systemd")
-    if facts.parent_name in _SUPERVISORS:
-        return Starter(name=facts.parent_name, reason=f"its parent is {facts.parent_name}")
+    # Linux cuts a process's name to 15 characters.
+    supervisor = next((name for name in _SUPERVISORS if facts.parent_name in (name, name[:15])), None)
+    if supervisor is not None:
+        return Starter(name=supervisor, reason=f"its parent is {supervisor}")
     # Where no parent can be looked at: every descendant has it, also a shell's at a terminal.
     if facts.parent_name == "" and "SUPERVISOR_ENABLED" in environment and not facts.has_terminal:
         return Starter(name="supervisord", reason="SUPERVISOR_ENABLED is set, and it has no terminal")
