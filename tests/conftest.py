@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -12,6 +13,7 @@ import pytest
 
 from harness.commands import Daemonry, remove_files_of
 from harness.daemons import Daemons, coverage_directory
+from harness.evidence import Cases, Evidence
 from harness.size import times
 from harness.systemd import CannotBoot, Systemd, why_not
 from harness.units import Units, documented_files
@@ -30,13 +32,28 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("daemonry")
 
 _passed = pytest.StashKey[bool]()
+_cases = pytest.StashKey[Cases]()
+_evidence = pytest.StashKey[Evidence]()
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run write down what it has shown of reliability."""
+    parser.addoption("--evidence", type=Path, help="write here what the tests of reliability have shown, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Refuse to measure where processes that have become another user could not save what they measured."""
     directory = coverage_directory()
     if directory is not None and os.geteuid() == 0 and not directory.stat().st_mode & 0o002:
         raise pytest.UsageError(f"not every user can write to {directory}: measure by scripts/test")
+    config.stash[_evidence] = Evidence()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write down what was shown, if that is asked for."""
+    path = session.config.getoption("--evidence")
+    if path is not None:
+        session.config.stash[_evidence].write(path)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -53,11 +70,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep for the fixtures' ends whether the test itself has passed."""
+    """Keep for the fixtures' ends whether the test itself has passed, and what it has shown."""
     report = yield
     if report.when == "call":
         item.stash[_passed] = report.passed
+    marker = item.get_closest_marker("reliability")
+    if marker is not None and (report.when == "call" or not report.passed):
+        name = getattr(item, "originalname", item.name)
+        item.config.stash[_evidence].take(marker.args[0], name, report.outcome, item.stash.get(_cases, Cases()))
     return report
+
+
+@pytest.fixture
+def cases(request: pytest.FixtureRequest) -> Cases:
+    """Answer where a test of reliability counts its cases when they are many."""
+    counted = Cases()
+    request.node.stash[_cases] = counted
+    return counted
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -247,3 +248,34 @@ def test_a_launcher_that_does_not_end_is_told_with_its_words(others: Daemons) ->
     wait_for(lambda: running.stdout, what="the program speaks")
     with pytest.raises(AssertionError, match=r"has not ended in 0 s; it has said\nwaiting"):
         running.wait(timeout=0)
+
+
+EVIDENT = """
+import pytest
+pytestmark = pytest.mark.reliability("Kind")
+def test_one_thing(): pass
+@pytest.mark.parametrize("n", [1, 2])
+def test_several_things(cases, n): cases.add(n, "refused"); cases.add()
+def test_of_which_one_fails(): assert False
+def test_that_can_not_be_shown(): pytest.skip("here")
+"""
+
+
+def test_a_run_writes_down_what_its_tests_of_reliability_have_shown(tmp_path: Path) -> None:
+    (tmp_path / "test_evident.py").write_text(EVIDENT)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "--evidence", "seen", "."],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1, run.stdout
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert {row["sentence"]: row["verdicts"] for row in seen["rows"]} == {
+        "One thing.": {"held": 1},
+        "Several things.": {"held": 2, "refused": 3},
+        "Of which one fails.": {"failed": 1},
+        "That can not be shown.": {"not run": 1},
+    }
