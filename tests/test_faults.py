@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from faults.errnos import ERRNOS, LEFT_OUT, kind_of
 from faults.injecting import kills
-from faults.judging import DEFECT
+from faults.judging import DEFECT, NOT_MADE
 from faults.matrix import judged
+from faults.table import table_of_kills, tables_of_faults
 from faults.tapping import why_not
 from faults.variants import BASE, VARIANTS
 from harness.size import is_brief
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from faults.judging import Judged
+    from harness.evidence import Cases
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,22 +30,42 @@ def _strace() -> None:
         pytest.skip(reason)
 
 
-def shares(of_base: float, of_others: float = 0.0) -> dict[str, float]:
-    """Answer how much of each variant is run, for each has a thousand cases: with ``FAULTS=all`` all of it."""
-    wanted = {name: of_base if name in BASE else of_others for name in VARIANTS}
-    whole = os.environ.get("FAULTS") == "all"
-    return {name: 1.0 if whole else share * (0.1 if is_brief() else 1.0) for name, share in wanted.items() if share}
+def parts_of(names: Iterable[str], share: float) -> dict[str, float]:
+    """Answer how much of each variant is run where not all of it is: ``FAULTS=all`` asks for all."""
+    if os.environ.get("FAULTS") == "all":
+        return dict.fromkeys(names, 1.0)
+    return dict.fromkeys(names, share * (0.02 if is_brief() else 1.0))
 
 
-def test_a_start_or_stop_in_which_one_call_fails_is_right_or_says_why_not_and_leaves_nothing() -> None:
-    defects = [str(each) for each in judged(shares(0.2, 0.02)) if each.verdict == DEFECT]
+def show_no_defect(results: Sequence[Judged], cases: Cases) -> None:
+    """Count the cases; fail when one of them shows a defect, or when few came about at all."""
+    made = [each for each in results if each.verdict != NOT_MADE]
+    for each in made:
+        cases.add(verdict=each.verdict)
+    defects = [str(each) for each in made if each.verdict == DEFECT]
     assert not defects, "\n".join(defects)
+    assert len(made) > 0.9 * len(results)
 
 
-def test_a_signal_at_any_call_ends_whom_it_should_and_the_next_start_works() -> None:
+@pytest.mark.reliability("System calls that fail")
+def test_a_start_or_stop_in_which_any_call_fails_is_right_or_says_why_not_and_leaves_nothing(cases: Cases) -> None:
+    results = list(judged(parts_of(BASE, 1.0)))
+    for table in tables_of_faults(results):
+        cases.show(table)
+    show_no_defect(results, cases)
+
+
+@pytest.mark.reliability("System calls that fail")
+def test_with_other_options_any_call_that_fails_ends_as_well(cases: Cases) -> None:
+    show_no_defect(list(judged(parts_of([name for name in VARIANTS if name not in BASE], 0.1))), cases)
+
+
+@pytest.mark.reliability("Signals at every call")
+def test_a_signal_at_any_call_ends_whom_it_should_and_the_next_start_works(cases: Cases) -> None:
     """In the base variants: a start in the foreground has no launcher, and in another root no file can be unlinked."""
-    defects = [str(each) for each in judged(shares(0.05), kills) if each.verdict == DEFECT]
-    assert not defects, "\n".join(defects)
+    results = list(judged(parts_of(BASE, 1.0), kills))
+    cases.show(table_of_kills(results))
+    show_no_defect(results, cases)
 
 
 def test_no_call_is_both_let_fail_and_left_out() -> None:

@@ -63,14 +63,17 @@ ERRNOS: dict[str, tuple[str, ...]] = {
 _MEMORY = "Python's memory: wherever it is refused, Python raises MemoryError or ends"
 _CANNOT = "can't fail with correct arguments"
 
+# The subject's own: for strace, for SIGTERM (by one or the other, as Python's version will have it), and again what
+# strace has interrupted.
+WAITING = ("recvfrom", "clock_nanosleep", "select", "restart_syscall")
+
 LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(("brk", "madvise", "mmap", "mprotect", "mremap", "munmap"), _MEMORY),
     **dict.fromkeys(("rt_sigaction", "rt_sigpending", "rt_sigprocmask", "sigaltstack"), _CANNOT),
     **dict.fromkeys(("getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid"), _CANNOT),
     **dict.fromkeys(("getresuid", "getresgid", "getgroups", "getsid", "umask", "lseek", "fcntl"), _CANNOT),
     "futex": "Python's locks, which no second thread contends for",
-    **dict.fromkeys(("recvfrom", "pause"), "the subject's own, where it waits for strace or for SIGTERM"),
-    "restart_syscall": "a call that strace has interrupted goes on",
+    **dict.fromkeys(WAITING, "the subject's own, where it waits"),
     "rt_sigreturn": "the return from a handler",
     "exit_group": "does not return",
     "isatty": "TCGETS, whose ordinary answer is an error already",

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faults.errnos import ERRNOS, LEFT_OUT
+from faults.errnos import ERRNOS, LEFT_OUT, WAITING
 from faults.judging import NOT_MADE, Judged, judge_fault
 from faults.judging_kills import SIGNALS, judge_kill
 from faults.recording import calls_in
@@ -56,7 +56,7 @@ def faults(variant: str, recording: Recording) -> Iterator[Case]:
 def kills(variant: str, recording: Recording) -> Iterator[Case]:
     """Yield a case for each call and each signal that ends programs."""
     for call in recording.calls:
-        if call.kind not in ("pause", "recvfrom", "restart_syscall"):
+        if call.kind not in WAITING:
             for name in SIGNALS:
                 yield Case(variant, call, name)
 

@@ -7,9 +7,9 @@ import random
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
+from faults.children import become_reaper
 from faults.injecting import faults, perform
 from faults.recording import record
-from faults.running import become_reaper
 from faults.variants import VARIANTS
 
 if TYPE_CHECKING:

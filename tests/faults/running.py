@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
-import json
 import os
 import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faults.children import Child, are_gone, fork_server, kill_rest
 from faults.tapping import attach_to
-from harness.probe import Facts, facts_of, status_of
-from harness.waiting import describe, ends, is_alive, wait_for
+from harness.probe import Facts, facts_of
+from harness.waiting import ends, is_alive, wait_for
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     from faults.tapping import Tap
 
-_PR_SET_CHILD_SUBREAPER = 36
 # Seconds. A start that is given up takes GRACE and DYING of the witness and of the launcher at most, twice.
 PATIENCE = 40.0
-_SUBJECT = Path(__file__).with_name("subject.py")
 
 
 @dataclass
@@ -56,11 +52,6 @@ class Run:
     """The files in its place at the end, with their text."""
     calls: tuple[str, ...] = ()
     """What strace has written."""
-
-
-def become_reaper() -> None:
-    """Become the parent of every daemon that this process starts: else each would stay a zombie until init looks."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @contextlib.contextmanager
@@ -112,27 +103,18 @@ class _Runner:
                 launcher = self._launch(theirs.fileno())
             gatekeeper = threading.Thread(target=self._keep_gate, args=(ours,))
             gatekeeper.start()
-            self._result.pids["launcher"] = launcher.pid
             try:
                 self._await_start(launcher)
             finally:
                 ours.shutdown(socket.SHUT_RDWR)
                 gatekeeper.join()
+                launcher.close()
 
-    def _launch(self, gate: int) -> subprocess.Popen[bytes]:
+    def _launch(self, gate: int) -> Child:
         (self._directory / "subject.log").unlink(missing_ok=True)  # what a run before this one has said
-        words = (str(_SUBJECT), str(self._directory), str(gate), json.dumps(self._options))
-        with open(self._directory / "launcher.err", "wb") as errors:
-            return subprocess.Popen(
-                (sys.executable, "-I", "-B", *words),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                pass_fds=[gate],
-                cwd=self._directory,
-                # Not measured: a measurement makes calls of its own.
-                env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
-            )
+        launcher = Child(fork_server().fork(self._directory, self._options, gate))
+        self._result.pids["launcher"] = launcher.pid
+        return launcher
 
     def _keep_gate(self, connection: socket.socket) -> None:
         while message := connection.recv(64):
@@ -142,15 +124,14 @@ class _Runner:
             with contextlib.suppress(BrokenPipeError):
                 connection.send(b"go")
 
-    def _await_start(self, launcher: subprocess.Popen[bytes]) -> None:
+    def _await_start(self, launcher: Child) -> None:
         if self._stays:
             soon(lambda: self._is_up or launcher.poll() is not None)
         else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                launcher.wait(PATIENCE)
-            if launcher.returncode is not None and launcher.returncode < 0:  # its daemon may go on without it
-                soon(lambda: self._is_up or _no_child_is_left())
-        self._result.status = launcher.returncode
+            launcher.wait(PATIENCE)
+            if (launcher.status or 0) < 0:  # its daemon may go on without it
+                soon(lambda: self._is_up or are_gone())
+        self._result.status = launcher.status
         self._result.words = (self._directory / "launcher.err").read_text(errors="replace")
 
     @property
@@ -214,17 +195,9 @@ class _Runner:
 
     def _reap(self) -> tuple[str, ...]:
         """Wait for what still ends; answer a line on each process that does not, and kill it."""
-        if soon(_no_child_is_left, 8):
-            self._detach()
-            return ()
+        soon(are_gone, 8)
         self._detach()
-        left = []
-        while not _no_child_is_left():
-            for pid in _children():
-                left.append(describe(pid))
-                os.kill(pid, signal.SIGKILL)
-            soon(lambda: not any(map(is_alive, _children())))
-        return tuple(left)
+        return kill_rest()
 
     def _look_at_rest(self) -> None:
         self._result.log = self._log
@@ -259,21 +232,3 @@ def _is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     return bool(struct.unpack_from("h", told)[0] != fcntl.F_UNLCK)
-
-
-def _no_child_is_left() -> bool:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return True
-    return False
-
-
-def _children() -> list[int]:
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if status_of(int(name))["PPid"] == str(os.getpid()):
-                found.append(int(name))
-    return found

@@ -7,12 +7,12 @@ and hears that on a socket, for nothing else in a start makes the calls that thi
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from daemonry import DaemonContext, PIDLockFile
@@ -70,18 +70,14 @@ def serve(context: DaemonContext) -> None:
     sys.stderr.write(f"up, {os.environ.get('GIVEN', 'with the environment it was started in')}\n")
     sys.stdout.flush()
     while True:
-        signal.pause()
+        time.sleep(1)  # not signal.pause(), which misses a signal that arrives just before it
 
 
-def main() -> None:
-    place, connection, options = sys.argv[1:]
-    context = context_of(place, json.loads(options))
-    gate = Gate(socket.socket(fileno=int(connection)))
+def run(place: str, connection: int, options: dict[str, Any]) -> None:
+    """Be the program, whose files are in ``place``; ``connection`` is the descriptor of the gate."""
+    context = context_of(place, options)
+    gate = Gate(socket.socket(fileno=connection))
     os.register_at_fork(after_in_child=gate.wait)
     gate.wait()
     with context:
         serve(context)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,12 @@
-"""The counts of a run over all points, as reStructuredText: ``python -m faults.table [VARIANT...]``, in ``tests``.
-
-Without variants the two of the base matrix. The first tables are of calls that fail, the last is of signals, for the
-first variant only. Defects are listed on stderr.
-"""
+"""The counts of a run over all points, as reStructuredText for the page on reliability."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from faults.injecting import kills
 from faults.judging import DEFECT, LOGGED, NOT_MADE, REFUSED, RIGHT, STOPPED, UNTOLD
 from faults.judging_kills import EXPECTED
-from faults.matrix import judged
-from faults.variants import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,19 +51,3 @@ def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     for row in (head, *rows):
         lines += [f"   {'* -' if at == 0 else '  -'} {cell}".rstrip() for at, cell in enumerate(row)]
     return "\n".join((*lines, ""))
-
-
-def main() -> int:
-    variants = sys.argv[1:] or list(BASE)
-    faulted = list(judged(dict.fromkeys(variants, 1.0)))
-    print("\n".join(tables_of_faults(faulted)))
-    killed = list(judged({variants[0]: 1.0}, kills))
-    print(table_of_kills(killed))
-    defects = [each for each in (*faulted, *killed) if each.verdict == DEFECT]
-    for each in defects:
-        print(each, file=sys.stderr)
-    return 1 if defects else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
