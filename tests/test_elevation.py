@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from harness.daemons import Daemons
 
-pytestmark = pytest.mark.root_only("only root can make a program that is elevated")
+pytestmark = [
+    pytest.mark.reliability("Privileges"),
+    pytest.mark.root_only("only root can make a program that is elevated"),
+]
 
 NOBODY = pwd.getpwnam("nobody")
 OTHER = pwd.getpwnam("daemon")

@@ -73,18 +73,47 @@ def prctl() -> Callable[[int, int], object] | None:
 def capabilities() -> Callable[[], int] | None:
     """Answer a function that tells the process's effective and permitted capabilities as one set of bits, or ``None``.
 
-    See capget(2). Not /proc/self/status: it is asked for inside another root directory.
+    Ambient ones are permitted as well. See capget(2). Not /proc/self/status: it is asked for inside another root
+    directory.
     """
+    return _told_of_capabilities(lambda effective, permitted, _: effective | permitted)
+
+
+def inheritable() -> Callable[[], int] | None:
+    """Answer a function that tells the process's inheritable capabilities as a set of bits, or ``None``."""
+    return _told_of_capabilities(lambda _, _permitted, inheritable: inheritable)
+
+
+def _told_of_capabilities(choose: Callable[[int, int, int], int]) -> Callable[[], int] | None:
     function = _function("capget")
     if function is None:
         return None
-    from ctypes import c_uint32
 
     def ask() -> int:
-        header = (c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
-        data = (c_uint32 * 6)()
-        function(header, data)
-        low_effective, low_permitted, _, high_effective, high_permitted, _ = data
-        return (low_effective | low_permitted) | (high_effective | high_permitted) << 32
+        low, high = _sets(function)
+        return choose(*(here | there << 32 for here, there in zip(low, high)))
 
     return ask
+
+
+def clear_inheritable() -> Callable[[], None] | None:
+    """Answer a function that gives up the process's inheritable capabilities, or ``None``; see capset(2)."""
+    ask, change = _function("capget"), _function("capset")
+    if ask is None or change is None:
+        return None
+    from ctypes import c_uint32
+
+    def clear() -> None:
+        kept = [word for effective, permitted, _ in _sets(ask) for word in (effective, permitted, 0)]
+        change((c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0), (c_uint32 * 6)(*kept))
+
+    return clear
+
+
+def _sets(capget: Callable[..., int]) -> tuple[list[int], list[int]]:
+    """Answer the lower and the upper halves of the effective, permitted and inheritable capabilities."""
+    from ctypes import c_uint32
+
+    data = (c_uint32 * 6)()
+    capget((c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0), data)
+    return list(data[:3]), list(data[3:])

@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import resource
+from contextlib import contextmanager, nullcontext
 
 from . import libc
 from .errors import InvalidOption
@@ -14,7 +15,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _CAP_SETUID = 7
 
@@ -28,11 +29,7 @@ class Rights(Record):
     no_new_privileges: bool
 
     def __str__(self) -> str:
-        groups = (
-            "supplementary groups unchanged"
-            if self.groups is None
-            else f"supplementary groups {', '.join(map(str, self.groups)) or 'none'}"
-        )
+        groups = f"supplementary groups {'unchanged' if self.groups is None else _listed(self.groups)}"
         locked = ", no new privileges" if self.no_new_privileges else ""
         return f"user {_user_name(self.uid)}, group {_group_name(self.gid)}, {groups}{locked}"
 
@@ -133,6 +130,10 @@ def _entry(uid: int) -> pwd.struct_passwd | None:
         return None
 
 
+def _listed(groups: tuple[int, ...]) -> str:
+    return ", ".join(map(str, groups)) or "none"
+
+
 def _user_name(uid: int) -> str:
     entry = _entry(uid)
     return f"{entry.pw_name} ({uid})" if entry else str(uid)
@@ -146,7 +147,7 @@ def _group_name(gid: int) -> str:
 
 
 def drop(rights: Rights) -> None:
-    """Take on the ids for good: supplementary groups, group, user; real, effective and saved.
+    """Take on the ids for good: supplementary groups, group, user; real, effective, saved, and the file system's.
 
     :raises OSError: when the system refuses, or when afterwards there is any doubt.
 
@@ -154,18 +155,57 @@ def drop(rights: Rights) -> None:
     """
     was_root = 0 in _user_ids()
     before = _user_ids(), _group_ids()
-    if rights.groups is not None and set(os.getgroups()) != set(rights.groups):
-        if was_root and os.geteuid() != 0:
-            # A program that has lowered its rights for the time being: only the effective root may set groups.
-            os.seteuid(0)
-        os.setgroups(rights.groups)
-    _set_ids(rights)
+    with _as_root() if was_root else nullcontext():
+        if rights.groups is not None and set(os.getgroups()) != set(rights.groups):
+            with _named(f"set the supplementary groups to {_listed(rights.groups)}", "CAP_SETGID"):
+                os.setgroups(rights.groups)
+        _set_ids(rights)
+    if was_root and rights.uid != 0:
+        _clear_inheritable()
     if rights.no_new_privileges:
         control = libc.prctl()
         if control is None:
             raise OSError(errno.ENOSYS, "prctl(2) can't be reached any more")
         control(libc.PR_SET_NO_NEW_PRIVS, 1)
     _verify(rights, was_root, changed=before != (_user_ids(), _group_ids()))
+
+
+@contextmanager
+def _as_root() -> Iterator[None]:
+    """Lift what a program has lowered for the time being: only the effective root may set groups and others' ids."""
+    lowered = os.geteuid()
+    if lowered != 0:
+        os.seteuid(0)
+    try:
+        yield
+    except BaseException:
+        # Whoever catches the error goes on with what he had.
+        if os.geteuid() == 0 != lowered:
+            os.seteuid(lowered)
+        raise
+
+
+@contextmanager
+def _named(what: str, capability: str) -> Iterator[None]:
+    """Say of an error of the system what could not be done, and what it takes."""
+    advice = {
+        errno.EPERM: f"; that takes root, with {capability}, and a user namespace that allows it",
+        errno.EINVAL: "; it is not mapped in this user namespace",
+        errno.EAGAIN: "; that user may have no more processes (RLIMIT_NPROC)",
+    }
+    try:
+        yield
+    except OSError as error:
+        text = f"cannot {what}: {error.strerror}{advice.get(error.errno or 0, '')}"
+        raise OSError(error.errno, text) from error
+
+
+def _clear_inheritable() -> None:
+    # What the kernel leaves of root when the user changes; see capabilities(7). A program with capabilities of its own
+    # (setcap) that is executed later would get them; CVE-2022-24769.
+    held, clear = libc.inheritable(), libc.clear_inheritable()
+    if held is not None and clear is not None and held():
+        clear()
 
 
 def _user_ids() -> tuple[int, ...]:
@@ -176,26 +216,45 @@ def _group_ids() -> tuple[int, ...]:
     return os.getresgid() if hasattr(os, "getresgid") else (os.getgid(), os.getegid())
 
 
+def _all_ids() -> tuple[set[int], set[int]]:
+    """Answer all that the process is known as: the users, and the groups."""
+    users, groups = set(_user_ids()), set(_group_ids())
+    # Whose files it opens, which a server for others' files sets apart; see setfsuid(2). Each thread has its own, and
+    # only the kernel's text tells it without changing it.
+    try:
+        with open("/proc/thread-self/status", "rb") as file:
+            told = {line[:4]: line for line in file if line.startswith((b"Uid:", b"Gid:"))}
+    except OSError:  # inside another root directory; who could get there could also set them
+        return users, groups
+    return users | {int(told[b"Uid:"].split()[-1])}, groups | {int(told[b"Gid:"].split()[-1])}
+
+
 def _set_ids(rights: Rights) -> None:
     # The group first: without root's rights it couldn't be changed any more.
     if hasattr(os, "setresuid"):
+        users, groups = _all_ids()
         # Not asked for what is so already: a sandbox (SystemCallFilter=~@privileged) may end whoever asks.
-        if set(_group_ids()) != {rights.gid}:
-            os.setresgid(rights.gid, rights.gid, rights.gid)
-        if set(_user_ids()) != {rights.uid}:
-            os.setresuid(rights.uid, rights.uid, rights.uid)
+        if groups != {rights.gid}:
+            with _named(f"become group {rights.gid}", "CAP_SETGID"):
+                os.setresgid(rights.gid, rights.gid, rights.gid)
+        if users != {rights.uid}:
+            with _named(f"become user {rights.uid}", "CAP_SETUID"):
+                os.setresuid(rights.uid, rights.uid, rights.uid)
         return
     # macOS: setregid and setreuid set the saved id, too, to the new effective one; see setreuid(2).
-    os.setregid(rights.gid, rights.gid)
-    os.setreuid(rights.uid, rights.uid)
+    with _named(f"become group {rights.gid}", "CAP_SETGID"):
+        os.setregid(rights.gid, rights.gid)
+    with _named(f"become user {rights.uid}", "CAP_SETUID"):
+        os.setreuid(rights.uid, rights.uid)
 
 
 def _verify(rights: Rights, was_root: bool, changed: bool) -> None:
     doubts = []
-    if set(_user_ids()) != {rights.uid}:
-        doubts.append(f"the user ids are {_user_ids()}, not {rights.uid}")
-    if set(_group_ids()) != {rights.gid}:
-        doubts.append(f"the group ids are {_group_ids()}, not {rights.gid}")
+    users, groups = _all_ids()
+    if users != {rights.uid}:
+        doubts.append(f"the user ids are {_with(_user_ids(), users)}, not {rights.uid}")
+    if groups != {rights.gid}:
+        doubts.append(f"the group ids are {_with(_group_ids(), groups)}, not {rights.gid}")
     # The kernel may list the primary group among them, or leave it out.
     if rights.groups is not None and set(os.getgroups()) - {rights.gid} != set(rights.groups) - {rights.gid}:
         doubts.append(f"the supplementary groups are {os.getgroups()}, not {list(rights.groups)}")
@@ -205,9 +264,16 @@ def _verify(rights: Rights, was_root: bool, changed: bool) -> None:
         raise OSError(errno.EPERM, f"privileges were not dropped: {'; '.join(doubts)}")
 
 
+def _with(told: tuple[int, ...], all_of_them: set[int]) -> tuple[int, ...]:
+    return (*told, *sorted(all_of_them - set(told)))
+
+
 def _ways_back(rights: Rights, was_root: bool) -> list[str]:
     found = []
-    for name, attempt in (("seteuid", os.seteuid), ("setuid", os.setuid)):
+    attempts = {"seteuid": os.seteuid, "setuid": os.setuid}
+    if rights.gid != 0:
+        attempts["setegid"] = os.setegid
+    for name, attempt in attempts.items():
         if _succeeds(attempt):
             # Whoever catches the error must not go on as root.
             _set_ids(rights)
@@ -216,6 +282,9 @@ def _ways_back(rights: Rights, was_root: bool) -> list[str]:
     # Capabilities of somebody who never was root were given to him on purpose, as systemd's AmbientCapabilities= does.
     if was_root and ask is not None and ask():
         found.append(f"capabilities {ask():#x} outlive the change of user (securebits?)")
+    held = libc.inheritable()
+    if was_root and held is not None and held():
+        found.append(f"inheritable capabilities {held():#x} outlive the change of user")
     return found
 
 
