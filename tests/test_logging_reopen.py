@@ -242,6 +242,28 @@ def test_one_stream_that_cannot_be_reopened_does_not_hinder_the_other(daemons: D
     daemons.stop(speaker.pid)
 
 
+def test_where_nobody_logs_what_cannot_be_reopened_is_told_on_stderr(daemons: Daemons) -> None:
+    running = daemons.start(
+        """
+        import os
+        from daemonry import DaemonContext
+        from harness.probe import publish
+        os.mkdir("logs")
+        options = {"stdout": "logs/out", "stderr": "err", "working_directory": "."}
+        with DaemonContext(detach_process=False, signal_map={"HUP": "reopen_streams"}, **options) as context:
+            os.rename("logs", "gone")
+            publish("pid", os.getpid())
+            context.wait()
+        """
+    )
+    pid = read_json(daemons.directory / "pid")
+    os.kill(pid, signal.SIGHUP)
+    log = daemons.directory / "err"
+    wait_for(log.read_text, what="a word on stderr")
+    assert re.fullmatch(r"cannot reopen: .* '.*/logs/out'\n", log.read_text())
+    daemons.stop(running.pid)
+
+
 def test_only_what_has_a_path_is_reopened(daemons: Daemons) -> None:
     """Streams given as descriptors, closed handlers and those not opened yet are left alone."""
     set_up = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import signal
@@ -194,6 +195,19 @@ def test_a_manager_that_is_not_there_harms_nothing(daemons: Daemons, gone: str, 
     options = f"detach_process={detach}"
     daemons.launch(TALK.format(options=options), through=AS_SERVICE, env={"NOTIFY_SOCKET": gone}).check()
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_manager_that_can_not_be_told_that_the_daemon_is_ready_is_told_of_in_the_log(
+    daemons: Daemons, detach: bool
+) -> None:
+    """He may end it for being late, and nobody else would know why."""
+    options = f"detach_process={detach}, stderr='log'"
+    gone = {"NOTIFY_SOCKET": "/run/no such socket"}
+    daemons.launch(TALK.format(options=options), through=AS_SERVICE, env=gone).check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    told = (daemons.directory / "log").read_text().replace("loading 40 %\nof it\n", "")
+    assert told == f"cannot tell the service manager that the daemon is ready: {os.strerror(errno.ENOENT)}\n"
 
 
 @pytest.mark.root_only("it changes the root directory")

@@ -200,7 +200,7 @@ class DaemonContext(Lifecycle):
         Fit to be SIGHUP's handler: what can't be reopened is logged, and goes on as it was.
         """
         for error in (*streams.reopen(self._values.streams.streams), *logs.reopen()):
-            logs.tell(f"cannot reopen: {error}", error, self._values.stderr_discarded)
+            logs.tell_and_go_on(f"cannot reopen: {error}", error, self._values.stderr_discarded)
 
 
 def _replace_environment(variables: dict[str, str]) -> None:

@@ -314,7 +314,11 @@ class Lifecycle(Options):
         self._release_launcher()
         # To a manager outside of a container our number is another process's.
         main = {} if self._values.facts.pid == 1 else {"MAINPID": os.getpid()}
-        self._values.manager.tell(READY=1, **main)
+        error = self._values.manager.tell(READY=1, **main)
+        if error is not None:
+            # The daemon is up all the same, but he may end it for being late: then its log is to say why.
+            message = f"cannot tell the service manager that the daemon is ready: {failures.message_of(error)}"
+            logs.tell_and_go_on(message, error, self._values.stderr_discarded)
 
     def _release_launcher(self) -> None:
         if self._tie is not None and self._tie.waited_for:

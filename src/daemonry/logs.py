@@ -250,15 +250,30 @@ def tell(message: str, error: BaseException | None, discarded: bool) -> None:
 
     Where neither is the case Python itself will say it on ``stderr``.
     """
-    logging: Any = sys.modules.get("logging")
-    if logging is not None:
-        logger = logging.getLogger("daemonry")
-        # logging.config disables each logger that it finds unless it is told not to.
-        logger = logging.getLogger() if logger.disabled else logger
-        if logger.hasHandlers():
-            logger.critical(message, exc_info=error)
+    logger = _logger_with_handlers()
+    if logger is not None:
+        logger.critical(message, exc_info=error)
     if discarded:
         _tell_syslog(message, error)
+
+
+def tell_and_go_on(message: str, error: BaseException, discarded: bool) -> None:
+    """Log a failure that the daemon survives: no exception will say it on ``stderr`` where nobody logs."""
+    tell(message, error, discarded)
+    if not discarded and _logger_with_handlers() is None:
+        # Not by sys.stderr: a signal's handler may have interrupted a write to it, and would make a second one fail.
+        with suppress(OSError):
+            os.write(2, f"{message}\n".encode("utf-8", "backslashreplace"))
+
+
+def _logger_with_handlers() -> Any:
+    logging: Any = sys.modules.get("logging")
+    if logging is None:
+        return None
+    logger = logging.getLogger("daemonry")
+    # logging.config disables each logger that it finds unless it is told not to.
+    logger = logging.getLogger() if logger.disabled else logger
+    return logger if logger.hasHandlers() else None
 
 
 def tell_of_end(error: BaseException, text: str, discarded: bool) -> bool:

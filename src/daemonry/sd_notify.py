@@ -50,9 +50,12 @@ class Manager:
         if sender is not None:
             sender.close()
 
-    def tell(self, **assignments: object) -> None:
-        """Send assignments such as ``READY=1``; see sd_notify(3)."""
-        self._send(assignments)
+    def tell(self, **assignments: object) -> OSError | None:
+        """Send assignments such as ``READY=1``; see sd_notify(3).
+
+        Answer what kept them from being sent; ``None`` when they were, and where there is no manager.
+        """
+        return self._send(assignments)
 
     def alive(self) -> None:
         """Say that the daemon is well; to be said at least twice within ``watchdog`` seconds.
@@ -103,23 +106,25 @@ class Manager:
         if self.address is None:
             return True
         with suppress(OSError), _Barrier() as barrier:
-            return self._send({"BARRIER": 1}, barrier.writing) and barrier.is_passed(
-                PATIENCE if seconds is None else seconds
-            )
+            if self._send({"BARRIER": 1}, barrier.writing) is None:
+                return barrier.is_passed(PATIENCE if seconds is None else seconds)
         return False  # there was no descriptor left to wait with
 
     def _send(
         self, assignments: Mapping[str, object], descriptor: int | None = None, patience: float | None = None
-    ) -> bool:
+    ) -> OSError | None:
         if self.address is None:
-            return False
+            return None
         text = "\n".join(f"{name}={_one_line(value)}" for name, value in assignments.items())
-        with suppress(OSError):
+        try:
             if self._socket is not None:
-                return _send_by(self._socket, text, descriptor, patience)
-            with _open(self.address) as sender:
-                return _send_by(sender, text, descriptor, patience)
-        return False
+                _send_by(self._socket, text, descriptor, patience)
+            else:
+                with _open(self.address) as sender:
+                    _send_by(sender, text, descriptor, patience)
+        except OSError as error:
+            return error
+        return None
 
 
 class _Barrier:
@@ -143,13 +148,12 @@ class _Barrier:
                 close(fd)
 
 
-def _send_by(sender: Any, text: str, descriptor: int | None, patience: float | None) -> bool:
+def _send_by(sender: Any, text: str, descriptor: int | None, patience: float | None) -> None:
     import socket
 
     sender.settimeout(PATIENCE if patience is None else patience)
     numbers = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
     sender.sendmsg([text.encode()], numbers)
-    return True
 
 
 def _open(address: str) -> Any:
