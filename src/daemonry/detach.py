@@ -207,15 +207,15 @@ def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]
     """Lead a session of our own and fork the daemon; return there only."""
     reporter = report.Reporter(pipes.reports[1])
     witness = os.getpid()  # not the daemon's parent, asked for later: somebody may have killed the witness by then
-    daemon = 1
+    daemon, adopts = 1, False
     try:
         os.setsid()
-        adopt_orphans()
+        adopts = adopt_orphans()
         daemon = fork()
     except BaseException as error:
         _tell_and_leave(reporter, error)
     if daemon:
-        stay_as_witness(daemon, reporter, pipes.hatch[0], close_others)
+        stay_as_witness(daemon, adopts, reporter, pipes.hatch[0], close_others)
     pipes.take(pipes.reports[1], pipes.hatch[1])
     return Tie(reporter, pipes.hatch[1], witness)
 

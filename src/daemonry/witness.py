@@ -24,16 +24,18 @@ _ROUND = 0.05
 
 
 def stay_as_witness(
-    daemon: int, reporter: report.Reporter, hatch: int, close_others: Callable[[Iterable[int]], object]
+    daemon: int, adopts: bool, reporter: report.Reporter, hatch: int, close_others: Callable[[Iterable[int]], object]
 ) -> NoReturn:
     """Stay until the daemon is ready, or has ended and everything of its session with it.
 
     Called with all signals held off, and they stay so but for the two that it waits for: the terminal's signals, and
     those that end the daemon's process group, are not meant for it.
+
+    :param adopts: whether this process is the parent of orphans; see :func:`adopt_orphans`.
     """
     status = 1
     try:
-        status = _Witness(daemon, reporter, hatch).watch(close_others)
+        status = _Witness(daemon, adopts, reporter, hatch).watch(close_others)
     except BaseException as error:
         reporter.failed(report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}"))
     finally:
@@ -41,8 +43,9 @@ def stay_as_witness(
 
 
 class _Witness:
-    def __init__(self, daemon: int, reporter: report.Reporter, hatch: int) -> None:
+    def __init__(self, daemon: int, adopts: bool, reporter: report.Reporter, hatch: int) -> None:
         self._daemon = daemon
+        self._adopts = adopts
         self._reporter = reporter
         self._hatch = hatch
         self._wait_status: int | None = None
@@ -93,7 +96,20 @@ class _Witness:
                 if ended[0] == self._daemon:
                     self._wait_status = ended[1]
 
+    def _has_children(self) -> bool:
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
     def _end_start(self) -> None:
+        # Whatever came of the daemon is below us then, in whichever session: nobody's left, and a start that is refused
+        # need not look through all processes of the machine, least of all when it is one of a thousand.
+        if self._adopts and not self._has_children():
+            self._reporter.ended(_ended(self._wait_status, ()))
+            return
+
         def children() -> Iterable[int]:
             return (self._daemon,) if self._wait_status is None else ()
 
@@ -103,17 +119,21 @@ class _Witness:
         self._reporter.ended(_ended(self._wait_status, (*survivors, *strays)))
 
 
-def adopt_orphans() -> None:
+def adopt_orphans() -> bool:
     """Become the parent of what the daemon forks and leaves, so that it can be named, and leaves no zombie.
 
     Called before the daemon is forked, which might leave something sooner than its witness is at work.
 
-    Where there is no such thing init is that parent, as it will be after the start.
+    Where there is no such thing init is that parent, as it will be after the start. Answer whether there is.
     """
     control = libc.prctl()
-    if control is not None:
-        with suppress(OSError):
-            control(libc.PR_SET_CHILD_SUBREAPER, 1)
+    if control is None:
+        return False
+    try:
+        control(libc.PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
 
 
 def _ended(wait_status: int | None, survivors: tuple[str, ...]) -> report.Ended:
