@@ -174,6 +174,7 @@ class DaemonContext(Lifecycle):
         :raises Terminated: which is a ``SystemExit``.
         """
         if not self._leaving and not _is_being_handled(Terminated):
+            self._terminated = True
             raise Terminated(signum)
 
     def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:

@@ -58,6 +58,7 @@ class Lifecycle(Options):
         "_ready_said",
         "_step",
         "_stop_wish",
+        "_terminated",
         "_tie",
     )
 
@@ -75,7 +76,7 @@ class Lifecycle(Options):
         self._step = ""
         self._opener: int | None = None
         self._opening: int | None = None
-        self._leaving = self._pidfile_entered = self._ready_said = False
+        self._leaving = self._pidfile_entered = self._ready_said = self._terminated = False
 
     @property
     def is_open(self) -> bool:
@@ -166,6 +167,8 @@ class Lifecycle(Options):
         elif self._tie is not None:
             self._tie.reporter.step("body")
         self._forgotten_when_open.close()
+        # First, for it shall be the last to run: after all that may write something at the exit.
+        atexit.register(self._drop_unwritten)
         atexit.register(self._close_at_exit)
         self._opener, self._opening = os.getpid(), None
 
@@ -242,9 +245,16 @@ class Lifecycle(Options):
             atexit.unregister(self._close_at_exit)
             # A second SIGTERM must not cut short what follows a first one, up to the exit.
             self._leaving = wished or isinstance(error, Terminated)
+            # Who was asked to stop has stopped: that its log is full is no failure of the stop. A program that ends of
+            # itself gets the status by which Python tells of what it could not write.
+            if not (wished or self._terminated):
+                atexit.unregister(self._drop_unwritten)
             if self._is_waited_for:
                 self._leave_unready(partial(failures.of_body, error), error, logged)
         return suppressed
+
+    def _drop_unwritten(self) -> None:
+        streams.drop_unwritten(self._values.streams.streams)
 
     def _tell_manager_of_stop(self, error: BaseException | None) -> None:
         self._values.manager.tell(STOPPING=1)

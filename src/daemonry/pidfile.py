@@ -99,6 +99,7 @@ class PIDLockFile(LockBase):
 
         Where the file can't be taken away any more (privileges dropped, root changed) it is emptied.
 
+        :raises PIDFileError: when it can't even be emptied. The lock is gone all the same, and hinders nobody.
         :raises lockfile.NotMyLock: when another process holds it.
         :raises lockfile.NotLocked: when nobody does and this object never did.
         """

@@ -25,8 +25,8 @@ class PIDFileError(DaemonError, LockFailed, OSError):
 
     __module__ = "daemonry.pidfile"
 
-    def __init__(self, path: str, reason: str, errno: int | None = None) -> None:
-        super().__init__(errno, f"cannot lock {path}: {reason}")
+    def __init__(self, path: str, reason: str, errno: int | None = None, verb: str = "lock") -> None:
+        super().__init__(errno, f"cannot {verb} {path}: {reason}")
         self.path = path
         self.reason = reason
 

@@ -194,7 +194,11 @@ def withdraw(path: str, held: Held) -> None:
     if held.has_descriptor() and os.fstat(held.fd).st_nlink:
         # Unlocked first: an empty file is never seen while it is held.
         kernel_lock.unlock(held.fd)
-        os.ftruncate(held.fd, 0)
+        try:
+            os.ftruncate(held.fd, 0)
+        except OSError as error:
+            reason = f"{error.strerror}; it is not locked any more, so the next start takes it away once it can"
+            raise PIDFileError(path, reason, error.errno, "remove") from error
 
 
 def _is_left_by_us(path: str) -> bool:

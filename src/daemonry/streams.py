@@ -274,6 +274,16 @@ def flush() -> None:
         _flush_all(name)
 
 
+def drop_unwritten(streams: Sequence[Stream]) -> None:
+    """At the exit, drop what Python holds for a stream of the daemon's that takes no more, a log on a full disk.
+
+    Python would end with status 120 for it, in the place of the program's own.
+    """
+    for stream in streams:
+        if not (stream.kept or _flush(getattr(sys, stream.name))):
+            setattr(sys, stream.name, None)
+
+
 def _flush_all(name: str) -> bool:
     flushed = [_flush(getattr(sys, each)) for each in (name, f"__{name}__")]
     return all(flushed)
