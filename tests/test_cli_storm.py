@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from harness.size import times
 from harness.waiting import read_json
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
+    from harness.evidence import Cases
+
+pytestmark = pytest.mark.reliability("Storms")
 
 ASKERS = 50
 STARTS = times(100)
@@ -73,7 +78,7 @@ publish("storm.json", {"failed": failed, "seconds": seconds})
 """
 
 
-def test_no_start_fails_for_those_who_ask(daemons: Daemons) -> None:
+def test_no_start_fails_for_those_who_ask(daemons: Daemons, cases: Cases) -> None:
     """Fifty processes that ask for a daemon over and over make none of its starts fail; each start follows a crash."""
     # The askers' signal handlers and loops say nothing of the library that is worth being measured.
     told = daemons.launch(STORM, ASKERS, STARTS, timeout=120 + STARTS).check()
@@ -91,3 +96,4 @@ def test_no_start_fails_for_those_who_ask(daemons: Daemons) -> None:
     assert running > 0
     assert idle > 0
     assert daemons.alive() == []
+    cases.add(STARTS)

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.size import times
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.daemons import Daemons
+    from harness.evidence import Cases
+
+pytestmark = pytest.mark.reliability("Storms")
+
+WAITING = times(100, 30)
 
 # What the programs below begin with: processes that begin their work at one moment, and answer a line each.
 CROWD = """
@@ -43,7 +50,7 @@ CROWD = """
 @pytest.mark.parametrize("left", ["nothing", "file"], ids=["no file", "a file that a crash has left"])
 @pytest.mark.parametrize("way", ["", "import os; del os.O_TMPFILE"], ids=["O_TMPFILE", "draft"])
 def test_of_a_hundred_starters_exactly_one_wins_and_the_others_are_told_its_pid(
-    daemons: Daemons, tmp_path: Path, left: str, way: str
+    daemons: Daemons, tmp_path: Path, left: str, way: str, cases: Cases
 ) -> None:
     path = tmp_path / "test.pid"
     launched = daemons.launch(
@@ -80,9 +87,12 @@ def test_of_a_hundred_starters_exactly_one_wins_and_the_others_are_told_its_pid(
     (winner,) = (pid for how, pid in answers if how == "won")
     assert [pid for how, pid in answers if how == "refused"] == [winner] * 99
     assert list(tmp_path.iterdir()) == []
+    cases.add(100)
 
 
-def test_a_hundred_starters_that_wait_have_it_one_after_the_other(daemons: Daemons, tmp_path: Path) -> None:
+def test_a_hundred_starters_that_wait_have_it_one_after_the_other(
+    daemons: Daemons, tmp_path: Path, cases: Cases
+) -> None:
     path = tmp_path / "test.pid"
     daemons.launch(
         CROWD
@@ -93,17 +103,18 @@ def test_a_hundred_starters_that_wait_have_it_one_after_the_other(daemons: Daemo
             os.mkdir(path + ".alone")
             os.rmdir(path + ".alone")
 
-    go, answers = crowd(30, start)
+    go, answers = crowd(WAITING, start)
     os.close(go)
-    expect_no_failure(30)
-    """,
+    expect_no_failure(WAITING)
+    """.replace("WAITING", str(WAITING)),
         path,
         plain=True,
     ).check()
     assert list(tmp_path.iterdir()) == []
+    cases.add(WAITING)
 
 
-def test_fifty_who_ask_refuse_no_start(daemons: Daemons, tmp_path: Path) -> None:
+def test_fifty_who_ask_refuse_no_start(daemons: Daemons, tmp_path: Path, cases: Cases) -> None:
     launched = daemons.launch(
         CROWD
         + """
@@ -140,6 +151,7 @@ def test_fifty_who_ask_refuse_no_start(daemons: Daemons, tmp_path: Path) -> None
         plain=True,
     ).check()
     assert launched.stdout == "50\n"
+    cases.add(200)
 
 
 @pytest.mark.parametrize("way", ["", "import os; del os.O_TMPFILE"], ids=["O_TMPFILE", "draft"])
