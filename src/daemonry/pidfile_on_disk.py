@@ -37,9 +37,22 @@ class Held(Record):
     def has_descriptor(self) -> bool:
         """Whether the number still is the lock's: the program may have closed it, and opened another file there."""
         try:
-            return self.is_file(os.fstat(self.fd))
+            return self.found() is not None
         except OSError:
             return False
+
+    def found(self) -> os.stat_result | None:
+        """Answer what the kernel tells of the locked file, ``None`` when the number is not the lock's any more.
+
+        :raises OSError: when it can't be asked.
+        """
+        try:
+            found = os.fstat(self.fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            return None
+        return found if self.is_file(found) else None
 
     def close(self) -> None:
         """Close the descriptor, which lets the lock go unless somebody else has a copy."""
@@ -136,7 +149,7 @@ def publish(path: str, directory: int, lock: Callable[[int], bool]) -> int | Non
         fd, draft = _draft(name, directory)
         try:
             os.fchmod(fd, _MODE)
-            os.write(fd, b"%d\n" % os.getpid())
+            _write_whole(fd, b"%d\n" % os.getpid())
             own = process.look(os.getpid())
             if own is not None:  # else there is no /proc here, and nobody asks for the seal either
                 seal.put_on(fd, own)
@@ -156,6 +169,12 @@ def publish(path: str, directory: int, lock: Callable[[int], bool]) -> int | Non
     except OSError as error:
         refuse(path, error)
     return fd
+
+
+def _write_whole(fd: int, text: bytes) -> None:
+    # Half a number is another process's. What is left is written again, for that tells why it could not be.
+    while text:
+        text = text[os.write(fd, text) :]
 
 
 def _draft(name: str, directory: int) -> tuple[int, str | None]:
@@ -191,14 +210,15 @@ def withdraw(path: str, held: Held) -> None:
             os.unlink(path)
     except OSError:  # not to be seen or not to be touched from here: then what is left of it says nothing any more
         pass
-    if held.has_descriptor() and os.fstat(held.fd).st_nlink:
-        # Unlocked first: an empty file is never seen while it is held.
-        kernel_lock.unlock(held.fd)
-        try:
+    try:
+        found = held.found()
+        if found is not None and found.st_nlink:
+            # Unlocked first: an empty file is never seen while it is held.
+            kernel_lock.unlock(held.fd)
             os.ftruncate(held.fd, 0)
-        except OSError as error:
-            reason = f"{error.strerror}; it is not locked any more, so the next start takes it away once it can"
-            raise PIDFileError(path, reason, error.errno, "remove") from error
+    except OSError as error:
+        reason = f"{error.strerror}; it is not locked any more, so the next start takes it away once it can"
+        raise PIDFileError(path, reason, error.errno, "remove") from error
 
 
 def _is_left_by_us(path: str) -> bool:
