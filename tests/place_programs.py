@@ -171,7 +171,7 @@ def say(daemons: Daemons, pid: int, number: int) -> int | None:
     return lost
 
 
-@pytest.fixture(params=[True, False], ids=["detached", "in the foreground"])
-def detach(request: pytest.FixtureRequest) -> bool:
+@pytest.fixture(name="detach", params=[True, False], ids=["detached", "in the foreground"])
+def is_detached(request: pytest.FixtureRequest) -> bool:
     """Whether a program becomes a daemon; a test file gets this by importing it."""
     return bool(request.param)

@@ -115,6 +115,7 @@ def test_a_link_does_not_lead_out_of_the_new_root(daemons: Daemons, link: str, d
     assert daemons.alive() == []
 
 
+@pytest.mark.reliability("Full and broken places")
 @root_only
 @pytest.mark.parametrize("missing", ["/etc", "/etc/deeper", "/file", "/file/below"])
 def test_what_is_missing_inside_is_refused_before_anything_has_changed(daemons: Daemons, missing: str) -> None:
@@ -149,6 +150,7 @@ def test_an_ordinary_user_cannot_change_the_root(daemons: Daemons, detach: bool)
     assert daemons.alive() == []
 
 
+@pytest.mark.reliability("Full and broken places")
 @root_only
 @pytest.mark.parametrize("where", ["in the jail", "as another user", "both"])
 @pytest.mark.parametrize("at", ["added", "body"])
@@ -198,6 +200,7 @@ def test_a_failure_arrives_whole_from_where_nothing_can_be_imported(daemons: Dae
     assert launched.stderr == ""
 
 
+@pytest.mark.reliability("Full and broken places")
 @root_only
 def test_a_whole_life_takes_no_import_after_the_root_has_changed(daemons: Daemons, detach: bool) -> None:
     launched = daemons.launch(

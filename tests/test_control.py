@@ -92,6 +92,7 @@ def test_a_pidfile_is_named_by_a_path_of_any_kind_or_by_its_lock(
     assert not path.exists()
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_directory_that_is_missing_has_no_daemon(tmp_path: Path) -> None:
     assert control.find(tmp_path / "missing" / "test.pid") is None
 
@@ -288,6 +289,7 @@ def test_twenty_who_ask_make_no_start_fail_and_get_an_answer_each_time(daemons: 
 # Those that can't be asked
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_place_that_is_no_directory_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(control.ControlError, match="Not a directory") as caught:

@@ -111,6 +111,7 @@ LIMITED = """
 """
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="system calls are counted by strace")
 @by_each_method
 def test_closing_takes_as_many_system_calls_under_a_high_limit_as_under_a_low_one(
@@ -137,6 +138,7 @@ def test_closing_takes_as_many_system_calls_under_a_high_limit_as_under_a_low_on
     assert abs(calls(1_000_000) - calls(256)) < 20
 
 
+@pytest.mark.reliability("Full and broken places")
 @by_each_method
 def test_closing_takes_no_longer_under_a_high_limit_than_under_a_low_one(daemons: Daemons, method: str) -> None:
     """Time of the processor, the best of many: a walk to the limit takes a thousand times as long."""
@@ -238,6 +240,7 @@ def test_without_close_range_the_descriptors_are_listed(daemons: Daemons, places
     ) == [[f"above 2 keep none, by listing {used}"], [0, 1, 2]]
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("detach", [True, False])
 def test_without_close_range_and_without_a_listing_the_start_fails_with_advice(daemons: Daemons, detach: bool) -> None:
     """In the launcher, before anything has changed."""
@@ -262,6 +265,7 @@ def test_without_close_range_and_without_a_listing_the_start_fails_with_advice(d
     assert "forked" not in launched
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.root_only("it mounts")
 def test_a_system_without_proc_and_dev_fd_really_fails_with_advice(daemons: Daemons) -> None:
     """In a mount namespace of its own, where an empty directory lies over /proc."""
@@ -279,6 +283,7 @@ def test_a_system_without_proc_and_dev_fd_really_fails_with_advice(daemons: Daem
     assert "step check_options: cannot tell which descriptors are open" in launched.stderr
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_listing_that_lacks_a_descriptor_to_read_it_says_so(daemons: Daemons) -> None:
     """All that the limit allows are open: the error is that, and not a missing /proc."""
     found = told(

@@ -212,6 +212,7 @@ def test_capabilities_that_a_manager_gave_are_no_defect(daemons: Daemons) -> Non
         running.kill()
 
 
+@pytest.mark.reliability("Full and broken places")
 @root_only
 def test_a_root_directory_that_is_gone_is_found(daemons: Daemons) -> None:
     pid = start(daemons, "new = tempfile.mkdtemp(); os.chroot(new); os.rmdir(new[1:])", before="import encodings.idna")

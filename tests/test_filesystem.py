@@ -112,6 +112,7 @@ def test_what_cannot_be_meant_is_refused(option: str, path: object, message: str
     assert str(caught.value) == f"cannot start the daemon: step check_options: {option}: {message}"
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_working_directory_that_goes_after_the_check_is_an_error_of_its_step(daemons: Daemons, detach: bool) -> None:
     launched = daemons.launch(
         f"""
@@ -132,6 +133,7 @@ def test_a_working_directory_that_goes_after_the_check_is_an_error_of_its_step(d
     assert launched.stdout.split() == ["change_working_directory", str(errno.ENOENT), "True"]
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_program_whose_own_directory_is_gone_becomes_a_daemon_all_the_same(daemons: Daemons, detach: bool) -> None:
     (daemons.directory / "gone").mkdir()
     program = PUBLISH.format(options=f"detach_process={detach}").replace(

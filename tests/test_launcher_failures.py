@@ -178,6 +178,7 @@ def test_a_start_in_time_is_not_ended(daemons: Daemons) -> None:
     read_json(daemons.directory / "worked")
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("which", [1, 2])
 def test_a_fork_that_fails_is_told(daemons: Daemons, somebody: str | None, which: int) -> None:
     """The launcher's own, and that of the session's leader."""
@@ -194,6 +195,7 @@ def test_a_fork_that_fails_is_told(daemons: Daemons, somebody: str | None, which
     assert has_left(daemons) == set()
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("free", range(12))
 def test_too_few_descriptors_are_told(daemons: Daemons, free: int) -> None:
     """However many are left: the launcher raises its error, or the daemon starts; nothing else is opened to say so."""

@@ -80,6 +80,7 @@ def test_progress_is_shown_while_the_start_goes_on(daemons: Daemons) -> None:
     running.wait().check()
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("stderr", ["None", "open('/dev/full', 'w')", "io.StringIO()", "closed", "object()"])
 def test_a_launcher_whose_stderr_cannot_be_written_starts_its_daemon(daemons: Daemons, stderr: str) -> None:
     text = program(f"""
@@ -98,6 +99,7 @@ def test_a_launcher_whose_stderr_cannot_be_written_starts_its_daemon(daemons: Da
     daemons.stop(daemons.survivor())
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_launcher_whose_stderr_raises_ends_the_start_with_that_error(daemons: Daemons) -> None:
     before = """
         class Broken:
@@ -114,6 +116,7 @@ def test_a_launcher_whose_stderr_raises_ends_the_start_with_that_error(daemons: 
     assert daemons.alive() == []
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_launcher_that_is_stuck_in_its_stderr_can_be_interrupted(daemons: Daemons) -> None:
     """Nobody reads it: the pipe is full, and Ctrl-C still ends the start."""
     text = program("""
@@ -201,6 +204,7 @@ def test_the_witness_holds_nothing_but_its_pipes(daemons: Daemons) -> None:
     daemons.stop(half["pid"])
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)])
 def test_a_launcher_started_with_closed_streams_starts_its_daemon(daemons: Daemons, closed: tuple[int, ...]) -> None:
     """The pipes aren't taken for streams, and what is put over 0, 1 and 2 doesn't cut them."""
@@ -226,6 +230,7 @@ def test_a_launcher_started_with_closed_streams_starts_its_daemon(daemons: Daemo
     daemons.stop(pid)
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("closed", [(0,), (2,), (0, 1, 2)])
 def test_a_launcher_started_with_closed_streams_knows_of_a_failure(daemons: Daemons, closed: tuple[int, ...]) -> None:
     def close() -> None:

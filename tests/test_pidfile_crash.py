@@ -380,6 +380,7 @@ def test_a_holder_that_has_only_just_started_is_known_as_the_files_writer(daemon
     ).check()
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_file_from_the_future_says_nothing_of_its_writer(daemons: Daemons) -> None:
     """A clock that was set back, or stood still without power: the kernel's lock decides, the age does not."""
     path = daemons.directory / "pid"

@@ -118,6 +118,7 @@ def test_a_path_that_is_none_is_refused_at_once(path: str) -> None:
         PIDLockFile(path)
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize(
     ("path", "number", "reason"),
     [
@@ -144,6 +145,7 @@ def test_an_impossible_place_is_refused_with_its_reason(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_there_is_nothing_to_read_where_there_is_no_directory(tmp_path: Path) -> None:
     lock = PIDLockFile(tmp_path / "no" / "test.pid")
     assert lock.read_pid() is None
@@ -168,6 +170,7 @@ REFUSED = """
 """
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_directory_that_may_not_be_written_is_refused_with_advice(daemons: Daemons) -> None:
     closed = daemons.directory / "closed"
     closed.mkdir(mode=0o555)
@@ -218,6 +221,7 @@ def test_a_strangers_file_that_is_held_is_told_as_held(daemons: Daemons) -> None
     daemons.stop(holder.pid)
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.root_only("it mounts a file system")
 @pytest.mark.parametrize("left", [True, False], ids=["with a file", "empty"])
 def test_a_read_only_file_system_is_refused_with_advice(daemons: Daemons, left: bool) -> None:
@@ -234,6 +238,7 @@ def test_a_read_only_file_system_is_refused_with_advice(daemons: Daemons, left: 
     )
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.root_only("it mounts a file system")
 @pytest.mark.parametrize("way", ["", "import os; del os.O_TMPFILE"], ids=["O_TMPFILE", "draft"])
 @pytest.mark.parametrize("limit", ["size=4k", "nr_inodes=2"])
@@ -250,6 +255,7 @@ def test_a_full_file_system_is_refused_with_advice_and_nothing_is_left_there(
     )
 
 
+@pytest.mark.reliability("Full and broken places")
 def test_a_place_without_locks_is_refused_and_gets_no_file(tmp_path: Path) -> None:
     """A lock that the kernel refuses on a file that nobody else can know of is not held by anybody."""
 

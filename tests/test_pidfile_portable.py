@@ -103,6 +103,7 @@ def test_the_pidfile_does_all_that_it_does_without(daemons: Daemons, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.root_only("it hides /proc in a mount namespace of its own")
 def test_without_proc_the_kernels_lock_decides_alone(daemons: Daemons, tmp_path: Path) -> None:
     hide = 'mount -t tmpfs none /proc && exec "$@"'

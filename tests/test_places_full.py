@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.reaper import through
-from place_programs import LOGS, SUBJECT, detach, mounted, say, started
-
-__all__ = ["detach"]
+from place_programs import LOGS, SUBJECT, is_detached, mounted, say, started  # noqa: F401 - one is a fixture
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons

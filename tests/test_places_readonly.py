@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from place_programs import LOGS, SUBJECT, breakable, detach, mounted, say, started  # noqa: F401 - one is a fixture
+from place_programs import LOGS, SUBJECT, breakable, is_detached, mounted, say, started  # noqa: F401 - one is a fixture
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons

@@ -178,6 +178,7 @@ def test_a_start_that_fails_is_not_told_as_ready(daemons: Daemons, manager: Mana
     assert manager.heard_nothing()
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize(
     ("gone", "detach"),
     [

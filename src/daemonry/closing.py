@@ -1,8 +1,9 @@
-"""Descriptors closed and put in place so that no signal, and no device, makes it fail."""
+"""Descriptors closed, copied and put in place so that no signal, and no device, makes it fail."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 
@@ -35,3 +36,17 @@ def put(source: int, target: int, inheritable: bool) -> None:
             # Linux: another thread is just opening a file of that number; dup2(2), "Errors".
             if error.errno != errno.EBUSY:
                 raise
+
+
+def above_two(fd: int) -> int:
+    """Answer a copy of the descriptor, close-on-exec, that is none of the three streams.
+
+    :raises OSError: when no more may be open.
+    """
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError as error:
+        # So fcntl(2) says it where the limit is 3: it takes what was asked for to be wrong.
+        if error.errno == errno.EINVAL:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
+        raise

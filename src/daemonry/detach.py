@@ -7,7 +7,6 @@ is ready the witness leaves, init becomes the daemon's parent, and the launcher 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
@@ -15,7 +14,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from . import process, report
-from .closing import close
+from .closing import above_two, close
 from .forks import fork, give_up_in_children
 from .hold import signals_held_off
 from .record import Record
@@ -77,7 +76,7 @@ class Tie:
 
     def spare(self) -> list[int]:
         """Answer copies of the descriptors, for a child that will speak for the daemon; see :meth:`resumed`."""
-        return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in self.descriptors]
+        return [above_two(fd) for fd in self.descriptors]
 
     def resumed(self, spare: list[int]) -> Tie:
         """Answer the tie in a child, which has given up its own as every child does."""

@@ -45,4 +45,8 @@ def fork() -> int:
     # be raised in the parent when the child already runs.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return os.fork()
+        try:
+            return os.fork()
+        except BlockingIOError as error:
+            reason = f"{error.strerror}: no more processes may run; see ulimit -u, and TasksMax= or pids.max"
+            raise BlockingIOError(error.errno, reason) from None

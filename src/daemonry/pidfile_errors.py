@@ -101,6 +101,12 @@ def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
         errno.ENOLCK: "; the file system offers no locks: choose a local one such as /run",
         errno.EROFS: "; choose a place that can be written, such as /run",
         errno.ENOSPC: "; make room there",
+        errno.EDQUOT: "; make room there, or choose a place without a quota, such as /run",
+        errno.EFBIG: "; raise the limit of the size of files, see ulimit -f",
+        errno.EMFILE: "; raise the limit, see ulimit -n",
+        errno.ENFILE: "; all that the system allows are open, see lsof(8)",
+        errno.ESTALE: "; the directory is gone from its server: mount it anew, or choose a local one such as /run",
+        errno.EIO: "; the disk or the network under it has failed: choose another, such as /run",
     }
     text = reason or f"{error.strerror}{advice.get(error.errno or 0, '')}"
     raise PIDFileError(path, text, error.errno) from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import signal
 from contextlib import contextmanager
 
-from .closing import close
+from .closing import above_two, close
 from .record import Record
 
 TYPE_CHECKING = False
@@ -67,9 +66,9 @@ def pipe() -> tuple[int, int]:
     """
     low = os.pipe()
     try:
-        reading = fcntl.fcntl(low[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        reading = above_two(low[0])
         try:
-            return reading, fcntl.fcntl(low[1], fcntl.F_DUPFD_CLOEXEC, 3)
+            return reading, above_two(low[1])
         except OSError:
             close(reading)
             raise

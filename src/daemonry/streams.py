@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import sys
 from contextlib import ExitStack, suppress
 
-from .closing import close, put
+from .closing import above_two, close, put
 from .errors import InvalidOption
 from .log_file import open_input, open_log
 from .record import Record
@@ -192,19 +191,15 @@ def _let_go(stream: Stream) -> None:
 
 def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
     if stream.kept:
-        return _above_two(stream.number)
+        return above_two(stream.number)
     if isinstance(stream.source, int):
-        return _above_two(stream.source)
+        return above_two(stream.source)
     path = stream.source
     number = _open_path(stream, path, owner) if path else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        return _above_two(number)
+        return above_two(number)
     finally:
         close(number)
-
-
-def _above_two(number: int) -> int:
-    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
@@ -220,7 +215,7 @@ class Saved:
         self._inherited = {
             stream.number: os.get_inheritable(stream.number) for stream in streams if _is_open(stream.number)
         }
-        self._copies = {number: _above_two(number) for number in self._inherited}
+        self._copies = {number: above_two(number) for number in self._inherited}
 
     def put_back(self) -> None:
         """Point everything where it pointed."""
