@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from harness.daemons import Daemons, Launched
 
-pytestmark = pytest.mark.root_only("it opens files as root for a daemon that runs as another user")
+pytestmark = [
+    pytest.mark.reliability("Hostile files"),
+    pytest.mark.root_only("it opens files as root for a daemon that runs as another user"),
+]
 
 NOBODY = pwd.getpwnam("nobody")
 START = """

@@ -10,6 +10,7 @@ from contextlib import suppress
 from weakref import WeakSet
 
 from .closing import close, put
+from .log_file import open_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _reopen(handler: Any, number: int) -> None:
         return
     # With the old one's mode: under a daemon's umask of 0 the usual 0o666 would let everybody write.
     mode = stat.S_IMODE(os.fstat(number).st_mode)
-    new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, mode)
+    new = open_log(path, None, mode)
     try:
         put(new, number, inheritable=False)
     finally:
