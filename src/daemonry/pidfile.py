@@ -187,22 +187,23 @@ class PIDLockFile(LockBase):
             holder = clear(self.path, directory)
             if holder is not None:
                 return holder
-            fd = publish(self.path, directory, self._lock)
-            if fd is not None:
-                self._hold(fd)
+            held = publish(self.path, directory, self._lock)
+            if held is not None:
+                self._hold(held)
                 return None
 
     def _lock(self, fd: int) -> bool:
-        return kernel_lock.try_lock_for_process(fd) if self.inherit else kernel_lock.try_lock(fd)
+        if not self.inherit:
+            return kernel_lock.try_lock(fd)
+        os.set_inheritable(fd, True)
+        return kernel_lock.try_lock_for_process(fd)
 
     def _clear(self) -> Holder | None:
         with signals_held_off(), directory_of(self.path) as directory:
             return clear(self.path, directory)
 
-    def _hold(self, fd: int) -> None:
-        os.set_inheritable(fd, self.inherit)
-        found = os.fstat(fd)
-        self._held = Held(fd=fd, pid=os.getpid(), device=found.st_dev, inode=found.st_ino)
+    def _hold(self, held: Held) -> None:
+        self._held = held
         self._was_held = False
         give_up_in_children(self)
 

@@ -142,33 +142,42 @@ def _judge(path: str, directory: int, fd: int) -> None:
         raise PIDFileError(path, fault, errno.EPERM)
 
 
-def publish(path: str, directory: int, lock: Callable[[int], bool]) -> int | None:
-    """Make the file, written and locked before it has its name; answer its descriptor, ``None`` when there is one."""
+def publish(path: str, directory: int, lock: Callable[[int], bool]) -> Held | None:
+    """Make the file, written and locked before it has its name; answer ``None`` when there is one.
+
+    The name comes last: nothing that fails has left a file then.
+    """
     name = os.path.basename(path)
     try:
         fd, draft = _draft(name, directory)
         try:
-            os.fchmod(fd, _MODE)
-            _write_whole(fd, b"%d\n" % os.getpid())
-            own = process.look(os.getpid())
-            if own is not None:  # else there is no /proc here, and nobody asks for the seal either
-                seal.put_on(fd, own)
-            if not lock(fd):
-                # Nobody else can hold it, for the file has no name yet: the file system, or a sandbox, has no locks.
-                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-            source = f"/proc/self/fd/{fd}" if draft is None else draft
-            os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
+            try:
+                _fill(fd, lock)
+                found = os.fstat(fd)
+                source = f"/proc/self/fd/{fd}" if draft is None else draft
+                os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
+            finally:
+                if draft is not None:
+                    os.unlink(draft, dir_fd=directory)
         except BaseException:
             close(fd)
             raise
-        finally:
-            if draft is not None:
-                os.unlink(draft, dir_fd=directory)
     except FileExistsError:
         return None
     except OSError as error:
         refuse(path, error)
-    return fd
+    return Held(fd=fd, pid=os.getpid(), device=found.st_dev, inode=found.st_ino)
+
+
+def _fill(fd: int, lock: Callable[[int], bool]) -> None:
+    os.fchmod(fd, _MODE)
+    _write_whole(fd, b"%d\n" % os.getpid())
+    own = process.look(os.getpid())
+    if own is not None:  # else there is no /proc here, and nobody asks for the seal either
+        seal.put_on(fd, own)
+    if not lock(fd):
+        # Nobody else can hold it, for the file has no name yet: the file system, or a sandbox, has no locks.
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
 def _write_whole(fd: int, text: bytes) -> None:
