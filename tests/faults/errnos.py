@@ -57,7 +57,8 @@ ERRNOS: dict[str, tuple[str, ...]] = {
     # Others
     "socket": ("EACCES", "EAFNOSUPPORT", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"),
     "connect": ("EACCES", "EAGAIN", "ECONNREFUSED", "EINTR", "ENOENT"),
-    "getrandom": ("EINTR", "ENOSYS"),
+    "sendmsg": ("EACCES", "EAGAIN", "ECONNREFUSED", "EINTR", "ENOBUFS", "ENOMEM", "EPIPE"),
+    "getrandom": ("EINTR",),  # without it Python keeps /dev/urandom open
 }
 
 _MEMORY = "Python's memory: wherever it is refused, Python raises MemoryError or ends"

@@ -27,11 +27,14 @@ _TOLD = re.compile(r"cannot start the daemon: step (\w+): (.+)")
 # Said when nobody knows the reason.
 _NO_REASON = re.compile(r"ended without a word|exited with status|it did not say why")
 _STEPS = {*DaemonContext.steps, "body"}
+_CANNOT_TELL = re.compile(r"cannot tell the service manager that the daemon is ready: .+\n")
 # What must be as it is without a fault; the rest are numbers that differ from run to run.
 _FACTS = (
     *("tty", "umask", "blocked", "ignored", "caught"),
     *("uids", "gids", "groups", "capabilities", "core_limit", "no_new_privileges"),
 )
+# What takes a pidfile away again when a step after it fails.
+_UNDOING = ("unlink", "unlinkat", "ftruncate")
 # strace does not close what it lets a close fail for; and what can't be asked whether it is ours is not ours to close.
 _LEAVING_OPEN = ("close", "fstat")
 
@@ -63,7 +66,9 @@ def judge_fault(case: Case, hit: Call, run: Run, reference: Run, after: Run | No
     :param after: the next start in the same place, if anything was left there.
     """
     verdict, why = _verdict(case, hit, run, reference)
-    faults = [why, *left_behind(run, reference, after)]
+    faults = [why, *left_behind(run, reference, after, may_leave_draft=hit.kind == "unlinkat")]
+    if verdict in (REFUSED, UNTOLD) and "".join(run.left.values()) and hit.kind not in _UNDOING:
+        faults.append(f"a refused start leaves {run.left}")
     if case.fault == "EINTR" and verdict not in (RIGHT, STOPPED):
         faults.append("an interrupted call is no error")
     why = "; ".join(filter(None, faults))
@@ -141,9 +146,17 @@ def differences(hit: Call, run: Run, reference: Run) -> list[str]:
         found.append(f"the pidfile says {run.pidfile!r}")
     if run.locked != reference.locked:
         found.append(f"locked: {run.locked}")
-    if run.log != reference.log and hit.phase == "start":
+    log = run.log.removeprefix(_told_in_the_log(run))
+    if log != reference.log and hit.phase == "start":
         found.append("the log differs")
+    if "READY=1" in reference.told and "READY=1" not in run.told and not _told_in_the_log(run):
+        found.append("the service manager was not told, and the log does not say so")
     return found
+
+
+def _told_in_the_log(run: Run) -> str:
+    told = _CANNOT_TELL.match(run.log)
+    return told[0] if told is not None else ""
 
 
 def _targets(run: Run) -> list[str]:
@@ -157,12 +170,13 @@ def _targets(run: Run) -> list[str]:
     return sorted(found)
 
 
-def left_behind(run: Run, reference: Run, after: Run | None) -> list[str]:
+def left_behind(run: Run, reference: Run, after: Run | None, may_leave_draft: bool = False) -> list[str]:
+    """Answer what is wrong with what is left; the next start takes away a draft that this one could not."""
     found = [f"left running: {each}" for each in run.left_running]
     for name, text in run.left.items():
         if name == "subject.pid" and re.fullmatch(r"(\d+\n)?", text) is None:
             found.append(f"half a pidfile: {text!r}")
-        if name != "subject.pid":
+        if name != "subject.pid" and not (may_leave_draft and name.startswith(".subject.pid.")):
             found.append(f"left behind: {name}")
     if after is not None and (after.facts is None or after.locked != reference.locked or after.left != reference.left):
         found.append(f"the next start fails: {after.words}")

@@ -53,6 +53,8 @@ def record(options: dict[str, object]) -> Recording:
     """Run a variant once without strace, and once for each of its processes."""
     with place() as directory:
         reference = run(directory, options)
+    if reference.facts is None:
+        raise RuntimeError(f"it does not start without a fault either: {reference.words}")
     calls: list[Call] = []
     for tap in taps(options):
         with place() as directory:

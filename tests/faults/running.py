@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.children import Child, are_gone, fork_server, kill_rest
+from faults.ear import Ear
 from faults.tapping import attach_to
 from harness.probe import Facts, facts_of
 from harness.waiting import ends, is_alive, wait_for
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-    from faults.tapping import Tap
+    from faults.ear import Ear
+from faults.tapping import Tap
 
 # Seconds. A start that is given up takes GRACE and DYING of the witness and of the launcher at most, twice.
 PATIENCE = 40.0
@@ -45,6 +47,8 @@ class Run:
     """Its text when the daemon is up; ``None`` without a file."""
     locked: bool = False
     log: str = ""
+    told: str = ""
+    """What a service manager has heard."""
     end: int | None = None
     """The daemon's wait status after SIGTERM."""
     left_running: tuple[str, ...] = ()
@@ -83,6 +87,7 @@ class _Runner:
         self._result = Run()
 
     def run(self) -> Run:
+        ear = Ear(self._directory / "notify") if self._options.get("notify") else None
         try:
             self._start()
             daemon = self._daemon()
@@ -91,6 +96,9 @@ class _Runner:
                 self._stop(daemon)
         finally:
             self._result.left_running = self._reap()
+            if ear is not None:
+                ear.close()
+                self._result.told = ear.heard
             self._look_at_rest()
         return self._result
 

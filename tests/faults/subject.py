@@ -42,6 +42,11 @@ def context_of(place: str, options: dict[str, Any]) -> DaemonContext:
     given = dict(options)
     if given.pop("log", False):
         logging.basicConfig(filename=f"{place}/logging.log", level=logging.INFO)
+    if given.pop("notify", False):
+        # As systemd would say it to the process that it has started.
+        os.environ.update(NOTIFY_SOCKET=f"{place}/notify", SYSTEMD_EXEC_PID=str(os.getpid()))
+    if given.pop("draft", False):
+        del os.O_TMPFILE
     inherit = bool(given.pop("inherit", False))
     if given.pop("pidfile", True):
         given["pidfile"] = PIDLockFile(f"{place}/subject.pid", inherit=inherit)

@@ -18,10 +18,13 @@ OTHERS: dict[str, dict[str, object]] = {
     "environment": {"environment": {"GIVEN": "with one of its own"}},
     "logging": {"log": True},
     "inherited lock": {"inherit": True},
+    "no unnamed files": {"draft": True},
+    "service manager": {"notify": True, "ready": "manual"},
 }
 
 OF_ROOT: dict[str, dict[str, object]] = {
     "another user": {"uid": "nobody"},
+    "all rights": {"uid": "nobody", "initgroups": True, "no_new_privileges": True},
     "another root": {"jail": True},
 }
 
