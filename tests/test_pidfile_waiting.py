@@ -279,7 +279,7 @@ def test_a_signal_during_the_release_comes_when_it_is_done(daemons: Daemons, pat
             raise Interrupted
         signal.signal(signal.SIGUSR1, interrupt)
         def strike(event, arguments):
-            if event == "os.remove" and arguments[0] == sys.argv[1]:
+            if event == "os.remove" and arguments[0] == os.path.basename(sys.argv[1]):
                 os.kill(os.getpid(), signal.SIGUSR1)
         sys.addaudithook(strike)
         try:

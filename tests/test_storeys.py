@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # From the ground up.
 STOREYS = (
     {"errors", "record", "forks", "libc", "hold", "closing"},
-    {"process", "kernel_lock", "log_file", "report", "sd_notify", "sd_listen"},
-    {"pidfile_errors", "seal"},
+    {"process", "kernel_lock", "walk", "report", "sd_notify", "sd_listen"},
+    {"pidfile_errors", "seal", "log_file"},
     {"witness", "pidfile_reading"},
     {"pidfile_on_disk"},
     {

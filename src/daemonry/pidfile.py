@@ -45,6 +45,9 @@ _PAUSE = 0.05
 # How long a starter that takes away what a crash has left may have that file: half a second is plenty for one that has
 # to share its processor with a hundred others, and all that a start loses whose holder can't be seen from here.
 _CLEARING = 0.5
+# How often one attempt finds no file, and then can't make one because there is one: no daemon comes and goes so fast,
+# and signals are held off meanwhile.
+_MOST_ROUNDS = 100
 # Thirty years: any longer wait, an endless one too, is cut to what the clock can be asked to add.
 _FOR_EVER = 1e9
 
@@ -183,7 +186,7 @@ class PIDLockFile(LockBase):
             raise
 
     def _take_in(self, directory: int) -> Holder | None:
-        while True:
+        for _ in range(_MOST_ROUNDS):
             holder = clear(self.path, directory)
             if holder is not None:
                 return holder
@@ -191,6 +194,7 @@ class PIDLockFile(LockBase):
             if held is not None:
                 self._hold(held)
                 return None
+        return Holder(pid=None, seen=False)
 
     def _lock(self, fd: int) -> bool:
         if not self.inherit:

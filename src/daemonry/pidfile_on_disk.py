@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from . import kernel_lock, process, seal
 from .closing import close
 from .pidfile_errors import PIDFileError, refuse
 from .pidfile_reading import can_have_written, fault_of, opened, pid_in, writer
 from .record import Record
+from .walk import at_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,14 +76,12 @@ class Holder(Record):
 def directory_of(path: str) -> Iterator[int]:
     """Hold the pidfile's directory open, so that all names of one attempt mean files in the same place."""
     directory = os.path.dirname(path)
-    try:
-        fd = os.open(directory, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        refuse(path, error, f"{error.strerror}: directory {directory}")
-    try:
+    with ExitStack() as stack:
+        try:
+            fd = stack.enter_context(at_directory(directory))
+        except OSError as error:
+            refuse(path, error, f"{error.strerror}: directory {directory}")
         yield fd
-    finally:
-        close(fd)
 
 
 def clear(path: str, directory: int) -> Holder | None:
@@ -158,7 +157,8 @@ def publish(path: str, directory: int, lock: Callable[[int], bool]) -> Held | No
                 os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
             finally:
                 if draft is not None:
-                    os.unlink(draft, dir_fd=directory)
+                    with suppress(FileNotFoundError):  # who else may write here has taken it away
+                        os.unlink(draft, dir_fd=directory)
         except BaseException:
             close(fd)
             raise
@@ -214,9 +214,13 @@ def _remove_drafts(path: str, directory: int, fd: int) -> None:
 
 def withdraw(path: str, held: Held) -> None:
     """Unlink our own file, never another's; empty it where it can't be unlinked."""
+    name = os.path.basename(path)
     try:
-        if held.is_file(os.stat(path, follow_symlinks=False)) and (held.has_descriptor() or _is_left_by_us(path)):
-            os.unlink(path)
+        # Looked at and taken away in one directory, for its path may lead to another the second time.
+        with directory_of(path) as directory:
+            is_own = held.is_file(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            if is_own and (held.has_descriptor() or _is_left_by_us(path, directory)):
+                os.unlink(name, dir_fd=directory)
     except OSError:  # not to be seen or not to be touched from here: then what is left of it says nothing any more
         pass
     try:
@@ -230,7 +234,7 @@ def withdraw(path: str, held: Held) -> None:
         raise PIDFileError(path, reason, error.errno, "remove") from error
 
 
-def _is_left_by_us(path: str) -> bool:
+def _is_left_by_us(path: str, directory: int) -> bool:
     """Whether the file is ours though our descriptor is closed: nothing keeps its inode's number from a successor's."""
-    with opened(path, os.O_RDONLY) as fd:
+    with opened(path, os.O_RDONLY, directory) as fd:
         return fd is not None and pid_in(fd) == os.getpid() and not kernel_lock.is_locked(fd)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from . import process, seal
 from .closing import close
+from .walk import at_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,15 +31,15 @@ _EXISTING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 @contextmanager
 def opened(path: str, mode: int, directory: int | None = None) -> Iterator[int | None]:
     """Open the file that is there, never making one and never following a link; ``None`` when there is none."""
-    name = path if directory is None else os.path.basename(path)
     try:
-        fd = os.open(name, mode | _EXISTING, dir_fd=directory)
+        fd = _open(path, mode | _EXISTING, directory)
     except FileNotFoundError:
         yield None
         return
     except OSError as error:
         if error.errno == errno.ELOOP:
-            refuse(path, error, "it is a symbolic link, which can lead anywhere; remove it")
+            its_own = error.strerror == os.strerror(errno.ELOOP)
+            refuse(path, error, "it is a symbolic link, which can lead anywhere; remove it" if its_own else None)
         if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
             refuse(path, error, _NOT_REGULAR)
         if error.errno == errno.EACCES:
@@ -50,6 +51,15 @@ def opened(path: str, mode: int, directory: int | None = None) -> Iterator[int |
         yield fd
     finally:
         close(fd)
+
+
+def _open(path: str, flags: int, directory: int | None) -> int:
+    if directory is not None:
+        return os.open(os.path.basename(path), flags, dir_fd=directory)
+    if os.geteuid() != 0:
+        return os.open(path, flags)
+    with at_directory(os.path.dirname(path)) as found:
+        return os.open(os.path.basename(path), flags, dir_fd=found)
 
 
 def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
