@@ -20,10 +20,10 @@ _SECOND = 10**9
 _UNIT = 100
 
 
-def put_on(fd: int, process: Process) -> None:
-    """Seal the file as written by this process now, or less than a second ago."""
+def put_on(fd: int, process: Process, name: str = "") -> None:
+    """Seal the file, which will have this name, as written by this process now, or less than a second ago."""
     now = time.time_ns()
-    sealed = now - now % _SECOND + _mark(fd, process)
+    sealed = now - now % _SECOND + _mark(fd, process, name)
     # Never later than now: a process that is given this one's number next must be younger than the file.
     os.utime(fd, ns=(now, sealed if sealed <= now else sealed - _SECOND))
     if is_lost(fd):
@@ -31,9 +31,12 @@ def put_on(fd: int, process: Process) -> None:
         os.utime(fd, ns=(now, now - now % _SECOND + _SECOND))
 
 
-def fits(fd: int, process: Process) -> bool:
-    """Whether the file bears the seal of this process: no copy of the file does, nor what was written to since."""
-    return os.fstat(fd).st_mtime_ns % _SECOND == _mark(fd, process)
+def fits(fd: int, process: Process, name: str = "") -> bool:
+    """Whether the file of this name bears the seal of this process.
+
+    No copy of the file does, nor what was written to since, nor another daemon's that was put in its place.
+    """
+    return os.fstat(fd).st_mtime_ns % _SECOND == _mark(fd, process, name)
 
 
 def is_lost(fd: int) -> bool:
@@ -43,10 +46,21 @@ def is_lost(fd: int) -> bool:
     return found.st_mtime_ns % _SECOND == 0 == found.st_ctime_ns % _SECOND
 
 
-def _mark(fd: int, process: Process) -> int:
+def _mark(fd: int, process: Process, name: str) -> int:
     found = os.fstat(fd)
-    text = b"%d %d %d %d %s" % (process.pid, process.born, found.st_dev, found.st_ino, _boot())
+    born = process.born - _offset()
+    text = b"%d %d %d %d %s%s" % (process.pid, born, found.st_dev, found.st_ino, _boot(), os.fsencode(name))
     return (1 + zlib.crc32(text) % (_SECOND // _UNIT - 1)) * _UNIT
+
+
+def _offset() -> int:
+    # In ticks. The kernel shows a process's start by the reader's own clock, and each time namespace may have another.
+    try:
+        with open("/proc/self/timens_offsets", "rb") as file:
+            words = file.read().partition(b"boottime")[2].split()
+    except OSError:  # a kernel without such namespaces
+        return 0
+    return int(words[0]) * os.sysconf("SC_CLK_TCK") if words else 0
 
 
 def _boot() -> bytes:
