@@ -209,6 +209,28 @@ def test_any_other_number_is_taken_as_it_is(uid: int, gid: int) -> None:
     assert str(uid) in str(rights)
 
 
+@root_only
+@pytest.mark.reliability("Full and broken places")
+def test_a_user_database_that_can_not_be_read_is_told_as_that(daemons: Daemons) -> None:
+    """In a mount namespace whose /etc is empty."""
+    launched = daemons.launch(
+        """
+        from daemonry import DaemonContext, DaemonStartError
+        for options in ({"uid": "nobody"}, {"gid": "nogroup"}):
+            try:
+                DaemonContext(**options).open()
+            except DaemonStartError as error:
+                print(error.step, error)
+        """,
+        through=("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /etc; exec "$@"', "sh"),
+    ).check()
+    told = "nor any other: the user database (see nsswitch.conf(5)) can't be read"
+    assert launched.stdout.splitlines() == [
+        f"check_options cannot start the daemon: step check_options: uid: there is no user 'nobody', {told}",
+        f"check_options cannot start the daemon: step check_options: gid: there is no group 'nogroup', {told}",
+    ]
+
+
 # An ordinary user
 
 

@@ -69,9 +69,9 @@ def _user(uid: object) -> tuple[int, pwd.struct_passwd | None]:
         return os.getuid(), _entry(os.getuid())
     if isinstance(uid, str):
         try:
-            entry = pwd.getpwnam(uid)
+            entry = _asked_twice(pwd.getpwnam, uid)
         except (KeyError, ValueError) as error:  # no such name, or nothing that can be one
-            raise InvalidOption("uid", f"there is no user {uid!r}", errno.ENOENT) from error
+            raise InvalidOption("uid", f"there is no user {uid!r}{_unless_unreadable()}", errno.ENOENT) from error
         return entry.pw_uid, entry
     number = _number("uid", uid)
     return number, _entry(number)
@@ -80,9 +80,9 @@ def _user(uid: object) -> tuple[int, pwd.struct_passwd | None]:
 def _group(gid: object, uid: object, user: pwd.struct_passwd | None) -> int:
     if isinstance(gid, str):
         try:
-            return grp.getgrnam(gid).gr_gid
+            return _asked_twice(grp.getgrnam, gid).gr_gid
         except (KeyError, ValueError) as error:  # no such name, or nothing that can be one
-            raise InvalidOption("gid", f"there is no group {gid!r}", errno.ENOENT) from error
+            raise InvalidOption("gid", f"there is no group {gid!r}{_unless_unreadable()}", errno.ENOENT) from error
     if gid is not None:
         return _number("gid", gid)
     if uid is None:
@@ -92,6 +92,19 @@ def _group(gid: object, uid: object, user: pwd.struct_passwd | None) -> int:
     if user is None:
         raise InvalidOption("gid", f"must be given: user {uid} has no entry in the user database, so no group either")
     return user.pw_gid
+
+
+def _asked_twice(look_up: Callable[[Any], Entry], key: object) -> Entry:
+    # To the C library an interrupted read of the databases is a name that is not there.
+    try:
+        return look_up(key)
+    except KeyError:
+        return look_up(key)
+
+
+def _unless_unreadable() -> str:
+    # Python tells of a database that can't be read as of a name that is not in it; root is in every one.
+    return "" if _entry(0) is not None else ", nor any other: the user database (see nsswitch.conf(5)) can't be read"
 
 
 def _number(option: str, value: object) -> int:
