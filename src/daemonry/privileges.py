@@ -16,6 +16,9 @@ from .record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
+
+    Entry = TypeVar("Entry")
 
 _CAP_SETUID = 7
 
