@@ -90,7 +90,7 @@ def _look(path: str) -> tuple[Daemon | None, str | None, bool]:
         pid = pid_in(fd)
         locked = kernel_lock.is_locked(fd)
         named = process.look(pid) if pid is not None else None
-        if named is not None and named.alive and _is_owner(named, fd, locked):
+        if named is not None and named.alive and _is_owner(named, fd, os.path.basename(path), locked):
             return Daemon(pidfile=path, process=named), None, False
         if not locked:
             return None, None, False
@@ -98,9 +98,9 @@ def _look(path: str) -> tuple[Daemon | None, str | None, bool]:
         return None, doubt, False
 
 
-def _is_owner(named: process.Process, fd: int, locked: bool) -> bool:
+def _is_owner(named: process.Process, fd: int, name: str, locked: bool) -> bool:
     # By the seal also when the lock is free: a program that closes all descriptors when it starts loses it.
-    return seal.fits(fd, named) or (locked and seal.is_lost(fd) and can_have_written(named.pid, fd))
+    return seal.fits(fd, named, name) or (locked and seal.is_lost(fd) and can_have_written(named.pid, fd, name))
 
 
 class Daemon(Record):
@@ -218,7 +218,7 @@ def find_surely(pidfile: AnyPath | Any) -> Daemon | None:
 
 def _writer_of(path: str) -> int | None:
     with _readable(path) as fd:
-        return None if fd is None else writer(fd)
+        return None if fd is None else writer(fd, os.path.basename(path))
 
 
 def remove_left_over(pidfile: AnyPath | Any) -> bool:

@@ -129,7 +129,7 @@ class PIDLockFile(LockBase):
         if self._mine() is not None:
             return True
         with opened(self.path, os.O_RDONLY) as fd:
-            return fd is not None and (kernel_lock.is_locked(fd) or writer(fd) is not None)
+            return fd is not None and (kernel_lock.is_locked(fd) or writer(fd, os.path.basename(self.path)) is not None)
 
     def i_am_locking(self) -> bool:
         """Whether this process holds the lock by this object, and nobody has deleted the file meanwhile."""

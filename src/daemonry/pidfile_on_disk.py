@@ -96,18 +96,18 @@ def clear(path: str, directory: int) -> Holder | None:
             if fd is None:  # its holder has released it meanwhile
                 return None
             if kernel_lock.is_locked(fd):
-                return _holder_of(fd)
+                return _holder_of(fd, os.path.basename(path))
         raise
 
 
 def _clear_opened(path: str, directory: int, fd: int) -> Holder | None:
     if not _lock(path, fd):
-        return _holder_of(fd)
+        return _holder_of(fd, os.path.basename(path))
     # Locked by us now, so nobody who keeps to the rules takes it away or puts another in its place.
-    pid = writer(fd)
+    name = os.path.basename(path)
+    pid = writer(fd, name)
     if pid is not None:
         return Holder(pid=pid, seen=True)
-    name = os.path.basename(path)
     try:
         if os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(fd)):
             _judge(path, directory, fd)
@@ -121,9 +121,9 @@ def _clear_opened(path: str, directory: int, fd: int) -> Holder | None:
     return None
 
 
-def _holder_of(fd: int) -> Holder:
+def _holder_of(fd: int, name: str) -> Holder:
     pid = pid_in(fd)
-    return Holder(pid=pid, seen=pid is not None and can_have_written(pid, fd))
+    return Holder(pid=pid, seen=pid is not None and can_have_written(pid, fd, name))
 
 
 def _lock(path: str, fd: int) -> bool:
@@ -151,7 +151,7 @@ def publish(path: str, directory: int, lock: Callable[[int], bool]) -> Held | No
         fd, draft = _draft(name, directory)
         try:
             try:
-                _fill(fd, lock)
+                _fill(fd, name, lock)
                 found = os.fstat(fd)
                 source = f"/proc/self/fd/{fd}" if draft is None else draft
                 os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
@@ -169,12 +169,12 @@ def publish(path: str, directory: int, lock: Callable[[int], bool]) -> Held | No
     return Held(fd=fd, pid=os.getpid(), device=found.st_dev, inode=found.st_ino)
 
 
-def _fill(fd: int, lock: Callable[[int], bool]) -> None:
+def _fill(fd: int, name: str, lock: Callable[[int], bool]) -> None:
     os.fchmod(fd, _MODE)
     _write_whole(fd, b"%d\n" % os.getpid())
     own = process.look(os.getpid())
     if own is not None:  # else there is no /proc here, and nobody asks for the seal either
-        seal.put_on(fd, own)
+        seal.put_on(fd, own, name)
     if not lock(fd):
         # Nobody else can hold it, for the file has no name yet: the file system, or a sandbox, has no locks.
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

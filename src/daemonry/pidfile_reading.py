@@ -102,7 +102,7 @@ def is_number_alone(fd: int) -> bool:
     return content == b"" or (content.isdigit() and pid_in(fd) is not None)
 
 
-def writer(fd: int) -> int | None:
+def writer(fd: int, name: str) -> int | None:
     """Answer the living process that wrote the file, though it has no lock on it any more; ``None`` when it is gone.
 
     A program that closes every descriptor that it doesn't know loses its lock.
@@ -111,10 +111,10 @@ def writer(fd: int) -> int | None:
     # Our own number: this very program, started anew by exec, or a predecessor's number that we were given.
     if pid is None or pid == os.getpid():
         return None
-    return pid if can_have_written(pid, fd) else None
+    return pid if can_have_written(pid, fd, name) else None
 
 
-def can_have_written(pid: int, fd: int) -> bool:
+def can_have_written(pid: int, fd: int, name: str) -> bool:
     """Whether the process with the file's number lives and is its writer by the seal, or may be, being older.
 
     If it is younger, the number was given out again. Enough to keep from starting beside it, never to signal it.
@@ -124,7 +124,7 @@ def can_have_written(pid: int, fd: int) -> bool:
         return False
     # A file of the future was written by another clock, and its age says nothing.
     written = os.fstat(fd).st_mtime
-    return seal.fits(fd, found) or found.started <= written <= time.time() + _CLOCK_SLACK
+    return seal.fits(fd, found, name) or found.started <= written <= time.time() + _CLOCK_SLACK
 
 
 def pid_in(fd: int) -> int | None:
