@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from . import container, descriptors, failures, filesystem, logs, privileges, signals, streams
 from .detach import Tie, detach
-from .errors import Terminated
+from .errors import InvalidOption, Terminated
 from .lifecycle import Lifecycle
 from .plan import require_forkable
 
@@ -52,6 +52,12 @@ class DaemonContext(Lifecycle):
     def check_options(self) -> None:
         """Resolve every option that a step uses, and refuse what can't be meant; nothing has been changed yet."""
         values = self._values
+        if values.detaching.detach and self._is_inside_another:
+            raise InvalidOption(
+                "detach_process",
+                "another context of this process is open, and would end with the fork without giving its pidfile back; "
+                "close it first, or stay in its process by detach_process=False",
+            )
         require_forkable(values.detaching.detach or values.leaving_init.leave)
         logs.prepare(values.stderr_discarded)
         if values.leaves_its_files:
@@ -67,6 +73,7 @@ class DaemonContext(Lifecycle):
         """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
         if self._values.leaving_init.leave:
             container.leave_init(descriptors.close_all_except)
+            self._opens_here()
             self._values.address_sockets_to_this_process()
 
     def detach(self) -> None:
@@ -77,6 +84,7 @@ class DaemonContext(Lifecycle):
         if not isinstance(result, Tie):
             raise failures.error_of(result)
         self._tie = result
+        self._opens_here()
         # What was taken before the fork is given back once: by the launcher when the start fails, else by the daemon.
         inherited = self._exit_stack.pop_all()
         self._exit_stack.push(lambda *exc_info: not self._is_waited_for and inherited.__exit__(*exc_info))

@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import ExitStack, suppress
 from functools import partial
+from weakref import WeakSet
 
 from . import failures, logs, report, sd_listen, signals, streams
 from .detach import Tie
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _FORKING = ("leave_init", "detach")
+_opened: WeakSet[Lifecycle] = WeakSet()
 
 
 class Ready(str):
@@ -48,6 +50,8 @@ class Lifecycle(Options):
 
     __slots__ = (
         "__weakref__",
+        "_closing",
+        "_ended_by",
         "_exit_stack",
         "_forgotten_when_open",
         "_leaving",
@@ -58,8 +62,10 @@ class Lifecycle(Options):
         "_ready_said",
         "_step",
         "_stop_wish",
+        "_suppressed",
         "_terminated",
         "_tie",
+        "_told",
     )
 
     # Not an __init__ of its own: its signature, which tools show and check, would have to repeat every option.
@@ -77,6 +83,9 @@ class Lifecycle(Options):
         self._opener: int | None = None
         self._opening: int | None = None
         self._leaving = self._pidfile_entered = self._ready_said = self._terminated = False
+        self._closing = self._suppressed = False
+        self._ended_by: Any = (None, None, None)
+        self._told: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
@@ -156,7 +165,10 @@ class Lifecycle(Options):
             self._tie.reporter.step(name)
         getattr(self, name)()
         if name in _FORKING:  # whoever did it, and however: the process that came out of it is the one that opens
-            self._opening = os.getpid()
+            self._opens_here()
+
+    def _opens_here(self) -> None:
+        self._opening = os.getpid()
 
     def _begin_body(self) -> None:
         if self._ready_said:
@@ -171,6 +183,7 @@ class Lifecycle(Options):
         atexit.register(self._drop_unwritten)
         atexit.register(self._close_at_exit)
         self._opener, self._opening = os.getpid(), None
+        _opened.add(self)
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Undo the steps, and leave with the error in the way that this process can."""
@@ -205,41 +218,61 @@ class Lifecycle(Options):
         return None
 
     def close(self) -> None:
-        """Give back what the steps took, in reverse; on a closed context, or in a forked child, do nothing."""
-        self._close(None, None, None)
+        """Give back what the steps took, in reverse; on a closed context, or in a forked child, do nothing.
+
+        The end of the with-block calls it, and the program's exit, so that a subclass may extend it.
+        """
+        self._close()
 
     def _close_at_exit(self) -> None:
-        self.close()
-        # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
-        self._leaving = True
+        try:
+            self._end(None, None, None)
+        finally:
+            # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
+            self._leaving = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Log the exception that ends the body, if one does, and close; an exception goes on from here."""
-        return self._close(kind, error, trace)
+        """Log the exception that ends the body, if one does, and :meth:`close`; an exception goes on from here."""
+        return self._end(kind, error, trace)
 
-    def _close(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Close by the method that a subclass may have extended: whatever it does, what the steps took goes back."""
         if not self.is_open or self._leaving:
             return False
-        self._leaving = True
+        self._leaving, self._ended_by, failure = True, (kind, error, trace), None
+        try:
+            self.close()
+        except BaseException as another:
+            if self._closing:
+                self._tell_of_close(another)
+                raise
+            failure = another
+        self._close(failure)
+        return self._suppressed
+
+    def _close(self, failure: BaseException | None = None) -> None:
+        if not self.is_open or self._closing:
+            return
+        self._leaving = self._closing = True
+        kind, error, trace = self._ended_by
         logged = False
         try:
             try:
                 logged = self._log_end(error)
                 self._tell_manager_of_stop(error)
             finally:
-                suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
+                self._suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
+            if failure is not None:
+                raise failure
         except BaseException as another:
-            logs.tell(
-                f"cannot close the daemon: {failures.message_of(another)}", another, self._values.stderr_discarded
-            )
+            self._tell_of_close(another)
             error, logged = error or another, True
             raise
         finally:
             self._opener = None
+            self._ended_by = None, None, None
             wished = self._stop_wish.made
             self._stop_wish.forget()
             atexit.unregister(self._close_at_exit)
@@ -251,7 +284,12 @@ class Lifecycle(Options):
                 atexit.unregister(self._drop_unwritten)
             if self._is_waited_for:
                 self._leave_unready(partial(failures.of_body, error), error, logged)
-        return suppressed
+
+    def _tell_of_close(self, error: BaseException) -> None:
+        if error is not self._told:
+            self._told = error
+            message = f"cannot close the daemon: {failures.message_of(error)}"
+            logs.tell(message, error, self._values.stderr_discarded)
 
     def _drop_unwritten(self) -> None:
         streams.drop_unwritten(self._values.streams.streams)
@@ -284,6 +322,10 @@ class Lifecycle(Options):
     @property
     def _is_up(self) -> bool:
         return self._ready_said or not self._values.readiness.manual
+
+    @property
+    def _is_inside_another(self) -> bool:
+        return any(other.is_open for other in _opened if other is not self)
 
     @property
     def _is_opening(self) -> bool:
