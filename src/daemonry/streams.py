@@ -207,7 +207,11 @@ def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
 
 
 class Saved:
-    """What :func:`redirect` changes, as it was before."""
+    """What :func:`redirect` changes, as it was before.
+
+    It knows its copies: a step of the user's own may close every descriptor that it doesn't know, and a file opened
+    later gets the number.
+    """
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self._names = {stream.name: getattr(sys, stream.name) for stream in streams}
@@ -216,24 +220,40 @@ class Saved:
             stream.number: os.get_inheritable(stream.number) for stream in streams if _is_open(stream.number)
         }
         self._copies = {number: above_two(number) for number in self._inherited}
+        self._files = {number: os.fstat(copy) for number, copy in self._copies.items()}
 
     def put_back(self) -> None:
-        """Point everything where it pointed."""
+        """Point everything where it pointed.
+
+        :raises OSError: with EBADF, when the program has closed what that takes; the others are put back.
+        """
+        lost = [NAMES[number] for number in self._copies if not self._has(number)]
         for name, stream in self._names.items():
             _flush(getattr(sys, name))
             setattr(sys, name, stream)
             _behave(stream, **self._manners[name])
         for number, name in enumerate(NAMES):
             if number in self._copies:
-                put(self._copies[number], number, inheritable=self._inherited[number])
+                if self._has(number):
+                    put(self._copies[number], number, inheritable=self._inherited[number])
             elif name in self._names and _is_open(number):
                 close(number)
         self.forget()
+        if lost:
+            raise OSError(
+                errno.EBADF, f"the program has closed the copies of {', '.join(lost)}: they can't be put back"
+            )
 
     def forget(self) -> None:
         """Close what putting it back takes."""
-        while self._copies:
-            close(self._copies.popitem()[1])
+        for number in filter(self._has, tuple(self._copies)):
+            close(self._copies.pop(number))
+
+    def _has(self, number: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._copies[number]), self._files[number])
+        except OSError:
+            return False
 
 
 # What Python holds for them is not flushed, for it is the beginning of a line: it goes where the line's end will go.
