@@ -223,3 +223,27 @@ def test_what_fails_at_the_exit_takes_nothing_along(daemons: Daemons, when: str,
             assert (result.launcher, result.others) == (0, [status or 0]), end
         assert result.pidfile is None, end
         cases.add()
+
+
+@pytest.mark.parametrize("other", ["x.pid", "y.pid"])
+def test_a_second_context_in_the_same_process_does_not_take_the_first_ones_lock_away(
+    daemons: Daemons, other: str
+) -> None:
+    """Neither the same pidfile by another object, nor by closing what it doesn't know."""
+    launched = daemons.launch(
+        """
+        import sys
+        from daemonry import DaemonAlreadyRunning, DaemonContext, PIDLockFile, find
+        first = PIDLockFile("x.pid")
+        with DaemonContext(detach_process=False, working_directory=".", pidfile=first):
+            try:
+                DaemonContext(detach_process=False, working_directory=".", pidfile=PIDLockFile(sys.argv[1])).open()
+                print("open")
+            except DaemonAlreadyRunning as error:
+                print("refused", error.pid is not None)
+            print(first.i_am_locking(), first.is_locked())
+        """,
+        other,
+    ).check()
+    assert launched.stdout.splitlines() == ["refused True" if other == "x.pid" else "open", "True True"]
+    assert not (daemons.directory / "x.pid").exists()

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from . import container, descriptors, failures, filesystem, logs, privileges, signals, streams
+from . import container, descriptors, failures, filesystem, forks, logs, privileges, signals, streams
 from .detach import Tie, detach
 from .errors import InvalidOption, Terminated
 from .lifecycle import Lifecycle
@@ -96,8 +96,7 @@ class DaemonContext(Lifecycle):
 
     def close_descriptors(self) -> None:
         """Close all descriptors above 2 but those to preserve. daemon(7), step 1."""
-        ties = self._tie.descriptors if self._tie is not None else []
-        kept = [*self._values.closing.kept, *ties, *self._stop_wish.descriptors]
+        kept = [*self._values.closing.kept, *forks.owned_descriptors()]
         logs.let_go(kept)
         descriptors.close_all_except(kept)
 

@@ -9,10 +9,15 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     class Owner(Protocol):
         """Something that belongs to one process."""
+
+        @property
+        def descriptors(self) -> Iterable[int]:
+            """Its descriptors that are open."""
 
         def give_up(self) -> None:
             """Close what was inherited, in the child that inherited it, without undoing it for the parent."""
@@ -26,6 +31,11 @@ _owners: weakref.WeakSet[Owner] = weakref.WeakSet()
 def give_up_in_children(owner: Owner) -> None:
     """From now on, call ``owner.give_up()`` first thing in every child that this process forks."""
     _owners.add(owner)
+
+
+def owned_descriptors() -> list[int]:
+    """Answer the descriptors of all owners: a context that closes what it does not know leaves another one's lock."""
+    return [fd for owner in list(_owners) for fd in owner.descriptors]
 
 
 def _give_up_all() -> None:

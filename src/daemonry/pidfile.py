@@ -159,6 +159,12 @@ class PIDLockFile(LockBase):
         except PIDFileError:
             return None
 
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptor of the lock, if this process holds it by this object."""
+        held = self._mine()
+        return [held.fd] if held is not None and held.has_descriptor() else []
+
     def give_up(self) -> None:
         """Close this process's copy of the lock without releasing it; called in forked children."""
         held, self._held = self._held, None
