@@ -7,6 +7,7 @@ and a hundred limits take a second or two.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ KINDS = {
 
 # How a launcher comes under its limit.
 TO_LIMIT = "resource.setrlimit(RESOURCE, (limit, before[1]))"
-# As a user of its own for each number of processes: those of all tests of one user count.
-AS_ANOTHER = f"os.setgroups([]); os.setgid(61000); os.setuid(61000 + limit); {TO_LIMIT}"
 # All memory that can be had is taken first, in ever smaller pieces, and ``limit`` of the pieces are given back.
 HOGGING = """
         gc.disable()
@@ -144,6 +143,15 @@ _SWEEP = """
 
     print(json.dumps([attempt(limit) for limit in limits]))
 """
+
+
+def as_another(kind: str) -> str:
+    """Answer how a launcher comes under a limit of processes: as a user of its own.
+
+    All processes of a user count, those of runs beside this one and those that init has yet to reap.
+    """
+    first = 100_000 + 100 * (os.getpid() % 30_000) + 10 * list(KINDS).index(kind)
+    return f"os.setgroups([]); os.setgid({first}); os.setuid({first} + limit); {TO_LIMIT}"
 
 
 class Outcome(NamedTuple):

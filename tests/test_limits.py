@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.size import times
-from limit_programs import AS_ANOTHER, HOGGING, KINDS, sweep
+from limit_programs import HOGGING, KINDS, as_another, sweep
 from place_programs import is_detached  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def test_a_start_under_any_limit_of_descriptors_is_right_or_refused(
 def test_a_start_under_any_limit_of_processes_is_right_or_refused(
     daemons: Daemons, kind: str, detach: bool, cases: Cases
 ) -> None:
-    outcomes = sweep(daemons, "RLIMIT_NPROC", list(range(7)), kind, detach, AS_ANOTHER)
+    outcomes = sweep(daemons, "RLIMIT_NPROC", list(range(7)), kind, detach, as_another(kind))
     assert is_edge(outcomes, kind, errno.EAGAIN)
-    assert {each.told[0] for each in outcomes} == ({"ready", "refused"} if detach else {"ready"})
+    assert {each.told[0] for each in outcomes} == ({"ready", "refused"} if detach else {"ready"}), outcomes
     assert all("see ulimit -u" in each.told[3] for each in outcomes if each.told[0] == "refused")
     cases.add(len(outcomes))
 

@@ -186,6 +186,14 @@ class Lifecycle(Options):
         _opened.add(self)
 
     def _fail(self, error: BaseException) -> NoReturn:
+        try:
+            self._leave_with(error)
+        finally:
+            # Whatever kept it from telling, want of memory for one: a daemon whose start has failed does not go on.
+            if self._is_waited_for:
+                os._exit(1)
+
+    def _leave_with(self, error: BaseException) -> NoReturn:
         """Undo the steps, and leave with the error in the way that this process can."""
         if not self._is_opening:  # a worker that a step has forked: there is nothing that it could give back
             raise error
