@@ -236,4 +236,5 @@ def test_a_whole_life_takes_no_import_after_the_root_has_changed(daemons: Daemon
     written = [path.read_text() for path in daemons.directory.glob("*.out")]
     assert written == ["[]\n"]
     told = "cannot tell the service manager that the daemon is ready: No such file or directory"
-    assert launched.stderr.splitlines() == ["half way", told]
+    written = [path.read_text() for path in daemons.directory.glob("*.err")]
+    assert written == [f"half way\n{told}\n"]

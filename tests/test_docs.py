@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import pytest
 from daemonry import DaemonContext
 from daemonry.cli.commands import COMMANDS, parse
 from daemonry.options import Options
+from harness.evidence import sentence_of
 
 PROJECT = Path(__file__).parent.parent
 
@@ -73,3 +75,30 @@ def test_a_command_that_is_shown_is_one_that_there_is(line: str) -> None:
 
 def test_the_documents_show_the_commands() -> None:
     assert {line.split()[1] for line in shown_commands()} == set(COMMANDS)
+
+
+# The page on reliability
+
+
+def told_of_reliability() -> set[str]:
+    rows = json.loads((PROJECT / "docs" / "reliability.json").read_text())["rows"]
+    return {row["sentence"] for row in rows}
+
+
+def test_what_the_tests_of_reliability_show_is_on_the_page(request: pytest.FixtureRequest) -> None:
+    marked = [item for item in request.session.items if item.get_closest_marker("reliability") is not None]
+    shown = {sentence_of(getattr(item, "originalname", item.name)) for item in marked}
+    assert shown - told_of_reliability() == set(), "see the end of docs/reliability.rst"
+
+
+def test_what_the_page_on_reliability_tells_is_shown_by_a_test() -> None:
+    files = (PROJECT / "tests").glob("test_*.py")
+    names = {name for file in files for name in re.findall(r"^def test_(\w+)", file.read_text(), re.MULTILINE)}
+    assert told_of_reliability() <= {sentence_of(name) for name in names}
+
+
+def test_the_page_on_reliability_has_every_kind_and_no_defect() -> None:
+    rows = json.loads((PROJECT / "docs" / "reliability.json").read_text())["rows"]
+    page = (PROJECT / "docs" / "reliability.rst").read_text()
+    assert set(re.findall(r"^\.\. shown:: (.+)$", page, re.MULTILINE)) == {row["kind"] for row in rows}
+    assert {"failed", "defect", "unknown"}.isdisjoint(verdict for row in rows for verdict in row["verdicts"])
