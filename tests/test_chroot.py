@@ -203,7 +203,7 @@ def test_a_failure_arrives_whole_from_where_nothing_can_be_imported(daemons: Dae
 @pytest.mark.reliability("Full and broken places")
 @root_only
 def test_a_whole_life_takes_no_import_after_the_root_has_changed(daemons: Daemons, detach: bool) -> None:
-    launched = daemons.launch(
+    daemons.launch(
         f"""
         import os, sys
         from daemonry import DaemonContext, PIDLockFile
