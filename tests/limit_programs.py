@@ -24,7 +24,8 @@ KINDS = {
 
 # How a launcher comes under its limit.
 TO_LIMIT = "resource.setrlimit(RESOURCE, (limit, before[1]))"
-# All memory that can be had is taken first, in ever smaller pieces, and ``limit`` of the pieces are given back.
+# All memory that can be had is taken first, in ever smaller pieces, and ``limit`` of the pieces are given back. Who has
+# them all back gets more: what was free by chance need not be enough.
 HOGGING = """
         gc.disable()
         with open("/proc/self/statm") as file:
@@ -40,6 +41,8 @@ HOGGING = """
                 pass
         for _ in range(limit):
             hog = hog[0] if hog else None
+        if hog is None:
+            resource.setrlimit(RESOURCE, (size + 2**26, before[1]))
 """
 
 _SWEEP = """

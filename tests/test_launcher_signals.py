@@ -189,6 +189,31 @@ def test_the_body_goes_on_when_the_witness_is_gone_and_not_before(daemons: Daemo
     daemons.stop(pid)
 
 
+def test_ctrl_c_in_the_moment_of_the_fork_is_told_and_the_daemon_runs_nothing_of_the_programs(daemons: Daemons) -> None:
+    """What stands around the with-block is the launcher's to run, and nobody runs it twice."""
+    text = """
+        def strike():
+            if os.getsid(0) == os.getppid():  # the daemon, and not yet the witness, who leads the session
+                os.kill(os.getpid(), signal.SIGINT)
+
+        os.register_at_fork(after_in_child=strike)
+        before = snapshot()
+        try:
+            with Context(working_directory="."):
+                raise SystemExit("not reached")
+        except daemonry.DaemonStartError as error:
+            tell("told", error, before=before, after=snapshot())
+        finally:
+            with open("ends", "a") as ends:
+                print(os.getpid(), file=ends)
+        """
+    launched = daemons.launch(program(text), env=UNMEASURED).check()
+    told = read_json(daemons.directory / "told")
+    assert (told["step"], told["message"]) == ("detach", "KeyboardInterrupt")
+    assert (daemons.directory / "ends").read_text() == f"{launched.pid}\n"
+    assert told["after"] == told["before"]
+
+
 def test_a_signal_does_not_keep_the_daemon_from_telling_why_it_failed(daemons: Daemons) -> None:
     work = """
         class Error(Exception):

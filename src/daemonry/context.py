@@ -7,8 +7,9 @@ import sys
 from contextlib import suppress
 
 from . import container, descriptors, failures, filesystem, forks, logs, privileges, signals, streams
-from .detach import Tie, detach
+from .detach import detach
 from .errors import InvalidOption, Terminated
+from .hold import signals_held_off
 from .lifecycle import Lifecycle
 from .plan import require_forkable
 
@@ -72,22 +73,20 @@ class DaemonContext(Lifecycle):
     def leave_init(self) -> None:
         """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
         if self._values.leaving_init.leave:
-            container.leave_init(descriptors.close_all_except)
-            self._opens_here()
+            with signals_held_off():
+                container.leave_init(descriptors.close_all_except)
+                self._opens_here()
             self._values.address_sockets_to_this_process()
 
     def detach(self) -> None:
         """Fork, lead a session, fork again; go on in the daemon only. daemon(7), steps 5 to 8, 14 and 15."""
         if not self._values.detaching.detach:
             return
-        result = detach(self._values.detaching.start_timeout, self.show_progress, descriptors.close_all_except)
-        if not isinstance(result, Tie):
-            raise failures.error_of(result)
-        self._tie = result
-        self._opens_here()
-        # What was taken before the fork is given back once: by the launcher when the start fails, else by the daemon.
-        inherited = self._exit_stack.pop_all()
-        self._exit_stack.push(lambda *exc_info: not self._is_waited_for and inherited.__exit__(*exc_info))
+        outcome = detach(
+            self._values.detaching.start_timeout, self.show_progress, descriptors.close_all_except, self._take_over
+        )
+        if outcome is not None:
+            raise failures.error_of(outcome)
         self._values.address_sockets_to_this_process()
 
     def reset_signals(self) -> None:

@@ -96,9 +96,12 @@ class Tie:
 
 
 def detach(
-    timeout: float | None, show: Callable[[str], object], close_others: Callable[[Iterable[int]], object]
-) -> Tie | Outcome:
-    """Become a daemon's process; answer its :class:`Tie` there, or an :class:`Outcome` in the launcher.
+    timeout: float | None,
+    show: Callable[[str], object],
+    close_others: Callable[[Iterable[int]], object],
+    take_over: Callable[[Tie], object],
+) -> Outcome | None:
+    """Become a daemon's process; answer ``None`` there, or an :class:`Outcome` in the launcher.
 
     In the launcher of a daemon that gets ready it never returns: what Python would undo at exit now belongs to the
     daemon, so the launcher leaves by ``os._exit(0)``.
@@ -106,6 +109,8 @@ def detach(
     :param timeout: seconds until the daemon must be ready; ``None`` for no limit.
     :param show: called in the launcher with each text of progress.
     :param close_others: closes all descriptors above 2 but the given ones, in the witness.
+    :param take_over: called in the daemon with its :class:`Tie` while signals are held off: the first that is
+        delivered may raise, and the launcher is to be told of it.
     :raises OSError: when the pipes can't be made, or the first process can't be forked.
 
     Source: daemon(7), SysV daemons, steps 5 to 8, 14 and 15.
@@ -115,7 +120,8 @@ def detach(
             with _pipes() as pipes:
                 witness = fork()
                 if witness == 0:
-                    return _lead_session(pipes, close_others)
+                    take_over(_lead_session(pipes, close_others))
+                    return None
                 launcher = _Launcher(witness, pipes.take_reports(), timeout, show)
             return launcher.wait(mask)
     except _Ended as end:

@@ -170,6 +170,14 @@ class Lifecycle(Options):
     def _opens_here(self) -> None:
         self._opening = os.getpid()
 
+    def _take_over(self, tie: Tie) -> None:
+        """Go on with the start in the daemon, which the launcher waits for."""
+        self._opens_here()
+        self._tie = tie
+        # What was taken before the fork is given back once: by the launcher when the start fails, else by the daemon.
+        inherited = self._exit_stack.pop_all()
+        self._exit_stack.push(lambda *exc_info: not self._is_waited_for and inherited.__exit__(*exc_info))
+
     def _begin_body(self) -> None:
         if self._ready_said:
             self._announce_ready()

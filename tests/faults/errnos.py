@@ -67,7 +67,7 @@ _CANNOT = "can't fail with correct arguments"
 
 # The subject's own: for strace, for SIGTERM (by one or the other, as Python's version will have it), and again what
 # strace has interrupted.
-WAITING = ("recvfrom", "clock_nanosleep", "select", "restart_syscall")
+WAITING = ("recvfrom", "clock_nanosleep", "select", "pselect6", "restart_syscall")
 
 LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(("brk", "madvise", "mmap", "mprotect", "mremap", "munmap"), _MEMORY),

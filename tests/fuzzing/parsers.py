@@ -1,7 +1,8 @@
 """A fuzzer over all that daemonry reads of strangers, guided by what of the library an input reaches.
 
 For a long run on demand: ``pip install atheris``, then ``python tests/fuzzing/parsers.py -max_total_time=600``, or
-another of libFuzzer's flags. It ends with the input for which a parser raised what it doesn't promise, or answered what can't be.
+another of libFuzzer's flags. It ends with the input for which a parser raised what it doesn't promise, or answered what
+can't be.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ with atheris.instrument_imports(include=["daemonry"]):
     from daemonry.pidfile import PIDFileError
     from daemonry.pidfile_reading import fault_of, is_number_alone, pid_in, writer
 
-_file = tempfile.TemporaryFile()
+_file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the fuzzer runs
 
 
 def read_pidfile(data: bytes) -> None:
