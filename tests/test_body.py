@@ -134,6 +134,7 @@ def test_an_interrupt_is_logged_and_ends_the_daemon_as_python_does(daemons: Daem
     assert not (daemons.directory / "pidfile").exists()
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_failing_exit_of_the_pidfile_is_logged_and_ends_with_status_1(daemons: Daemons) -> None:
     run(daemons, "pass", "options['pidfile'] = Outer('pidfile')").check(1)
     log = read(daemons, "log")
@@ -142,6 +143,7 @@ def test_a_failing_exit_of_the_pidfile_is_logged_and_ends_with_status_1(daemons:
     assert not (daemons.directory / "after").exists()
 
 
+@pytest.mark.reliability("The program's own code")
 def test_neither_of_two_exceptions_is_lost_when_the_pidfile_fails_too(daemons: Daemons) -> None:
     run(daemons, "fail()", "options['pidfile'] = Outer('pidfile')").check(1)
     heads = [line for line in read(daemons, "log").splitlines() if line.startswith("CRITICAL")]
@@ -153,6 +155,7 @@ def test_neither_of_two_exceptions_is_lost_when_the_pidfile_fails_too(daemons: D
     assert errors.index("\nValueError: bad value\n") < errors.index("\nOSError: [Errno 5] the disk is on fire\n")
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_failing_exit_of_the_pidfile_after_sigterm_is_status_1(daemons: Daemons) -> None:
     running = daemons.start(PROGRAM, "context.wait()", "options['pidfile'] = Outer('pidfile')", through=through())
     daemons.stop(read_json(daemons.directory / "pid"))
@@ -161,6 +164,7 @@ def test_a_failing_exit_of_the_pidfile_after_sigterm_is_status_1(daemons: Daemon
     assert read(daemons, "log").startswith("CRITICAL daemonry cannot close the daemon: the disk is on fire\n")
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_context_manager_that_swallows_the_exception_does_so_and_it_is_logged_all_the_same(daemons: Daemons) -> None:
     set_up = "Pidfile.__exit__ = lambda self, *exc_info: daemonry.PIDLockFile.__exit__(self, *exc_info) or True"
     run(daemons, "fail()", set_up).check(0)

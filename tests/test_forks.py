@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.daemons import Daemons
 
 # Each starts a worker that lives until it is told otherwise, and calls it `worker`.
+pytestmark = pytest.mark.reliability("The program's own code")
+
 WORKERS = {
     "os.fork": """
         worker = os.fork()

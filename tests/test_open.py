@@ -27,6 +27,7 @@ REFUSING = """
 """
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("detach", [True, False])
 @pytest.mark.parametrize(
     ("attempt", "option", "advice"),
@@ -73,6 +74,7 @@ def test_a_lock_tried_in_the_launcher_and_released_is_taken_by_the_daemon(daemon
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_loop_that_has_ended_does_no_harm(daemons: Daemons) -> None:
     daemons.launch(
         """
@@ -86,6 +88,7 @@ def test_a_loop_that_has_ended_does_no_harm(daemons: Daemons) -> None:
     ).check()
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize(
     ("opening", "line"), [("with context:\n    pass", "with context:"), ("context.open()", "context.open()")]
 )

@@ -214,6 +214,7 @@ def test_a_daemon_that_cannot_use_its_pidfile_tells_the_reason_in_the_launcher(
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.reliability("The program's own code")
 def test_the_daemons_workers_neither_hold_nor_remove_the_pidfile(daemons: Daemons, tmp_path: Path) -> None:
     path = tmp_path / "test.pid"
     daemons.launch(
@@ -307,6 +308,7 @@ def test_a_daemon_without_rights_removes_a_file_in_a_directory_of_its_own(daemon
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_lock_deleted_under_a_daemon_lets_a_second_start_and_the_first_leaves_its_file(
     daemons: Daemons, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from harness.daemons import Daemons
 
+pytestmark = pytest.mark.reliability("Hostile files")
+
 NOBODY = 4194305  # no number of a process: more than the kernel gives out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno as numbers
+
 
 class DaemonError(Exception):
     """The base class of every error of this library's own."""
@@ -110,3 +112,16 @@ class Terminated(SystemExit):
 
     def __reduce__(self) -> tuple[type[Terminated], tuple[int]]:
         return type(self), (self.signum,)
+
+
+_ADVICE = {
+    numbers.EMFILE: "raise the limit, see ulimit -n",
+    numbers.ENFILE: "all that the system allows are open, see lsof(8)",
+    numbers.ESTALE: "its server no longer knows it: mount it anew, or choose a local place",
+}
+
+
+def advice_on(error: OSError) -> str:
+    """Answer what to do about an error of the system, to be put behind it; empty where nothing more is known."""
+    advice = _ADVICE.get(error.errno or 0)
+    return f"; {advice}" if advice else ""

@@ -6,7 +6,7 @@ import errno
 import sys
 
 from . import report
-from .errors import DaemonStartError, DaemonTraceback, Terminated
+from .errors import DaemonStartError, DaemonTraceback, Terminated, advice_on
 from .signals import name_of
 
 TYPE_CHECKING = False
@@ -54,12 +54,6 @@ def of_body(error: BaseException | None) -> report.Failed:
     return failed("body", error)
 
 
-_ADVICE = {
-    errno.EMFILE: "; raise the limit, see ulimit -n",
-    errno.ENFILE: "; all that the system allows are open, see lsof(8)",
-}
-
-
 def message_of(error: BaseException) -> str:
     """Say in a line what an exception means to the one who started the program."""
     if isinstance(error, Terminated):
@@ -71,7 +65,7 @@ def message_of(error: BaseException) -> str:
         return error.message
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        return ": ".join([error.strerror, *names]) + _ADVICE.get(error.errno or 0, "")
+        return ": ".join([error.strerror, *names]) + advice_on(error)
     text = _text_of(error)
     if text and (isinstance(error, OSError) or _kind_of_lock_error(error)):
         return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .errors import InvalidOption
+from .errors import InvalidOption, advice_on
 from .record import Record
 
 TYPE_CHECKING = False
@@ -104,7 +104,7 @@ def _require_directory(path: str, option: str) -> None:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise InvalidOption(option, f"{path}: {error.strerror}", error.errno) from error
+        raise InvalidOption(option, f"{path}: {error.strerror}{advice_on(error)}", error.errno) from error
     if not stat.S_ISDIR(found.st_mode):
         raise InvalidOption(option, f"{path} is not a directory")
 

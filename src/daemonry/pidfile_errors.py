@@ -8,7 +8,7 @@ import os
 from lockfile import AlreadyLocked, LockFailed, LockTimeout
 
 from . import process
-from .errors import DaemonError, DaemonStartError
+from .errors import DaemonError, DaemonStartError, advice_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,15 +98,13 @@ def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
     """Raise a :class:`PIDFileError` for an error of the system, with advice where there is some."""
     advice = {
         errno.EACCES: f"; this user may not write in {os.path.dirname(path)}",
-        errno.ENOLCK: "; the file system offers no locks: choose a local one such as /run",
+        **dict.fromkeys((errno.ENOLCK, errno.EOPNOTSUPP), "; the file system offers no locks: choose one such as /run"),
         errno.EROFS: "; choose a place that can be written, such as /run",
         errno.ENOSPC: "; make room there",
         errno.EDQUOT: "; make room there, or choose a place without a quota, such as /run",
         errno.EFBIG: "; raise the limit of the size of files, see ulimit -f",
-        errno.EMFILE: "; raise the limit, see ulimit -n",
-        errno.ENFILE: "; all that the system allows are open, see lsof(8)",
         errno.ESTALE: "; the directory is gone from its server: mount it anew, or choose a local one such as /run",
         errno.EIO: "; the disk or the network under it has failed: choose another, such as /run",
     }
-    text = reason or f"{error.strerror}{advice.get(error.errno or 0, '')}"
+    text = reason or f"{error.strerror}{advice.get(error.errno or 0) or advice_on(error)}"
     raise PIDFileError(path, text, error.errno) from error

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from . import kernel_lock, process, seal
 from .closing import close
+from .errors import advice_on
 from .pidfile_errors import PIDFileError, refuse
 from .pidfile_reading import can_have_written, fault_of, opened, pid_in, writer
 from .record import Record
@@ -80,7 +81,7 @@ def directory_of(path: str) -> Iterator[int]:
         try:
             fd = stack.enter_context(at_directory(directory))
         except OSError as error:
-            refuse(path, error, f"{error.strerror}: directory {directory}")
+            refuse(path, error, f"{error.strerror}: directory {directory}{advice_on(error)}")
         yield fd
 
 

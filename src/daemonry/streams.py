@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack, suppress
 
 from .closing import above_two, close, put
-from .errors import InvalidOption
+from .errors import InvalidOption, advice_on
 from .log_file import open_input, open_log
 from .record import Record
 
@@ -112,9 +112,13 @@ def _absolute(name: str, target: Any) -> str:
 
 def _require_openable(name: str, path: str) -> None:
     directory = os.path.dirname(path) if name != "stdin" else path
-    if not os.path.exists(directory):
-        raise InvalidOption(name, f"{directory} does not exist", errno.ENOENT)
-    if name != "stdin" and not os.path.isdir(directory):
+    try:
+        found = os.stat(directory)
+    except FileNotFoundError as error:
+        raise InvalidOption(name, f"{directory} does not exist", error.errno) from error
+    except OSError as error:
+        raise InvalidOption(name, f"{directory}: {error.strerror}{advice_on(error)}", error.errno) from error
+    if name != "stdin" and not stat.S_ISDIR(found.st_mode):
         raise InvalidOption(name, f"{directory} is not a directory", errno.ENOTDIR)
     if os.path.isdir(path):
         raise InvalidOption(name, f"{path} is a directory", errno.EISDIR)
