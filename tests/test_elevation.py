@@ -36,7 +36,8 @@ FROM_STATES = """
 import json, os, sys
 # Only root may be able to read them where this Python is.
 import ast, ctypes, socket, syslog, threading, tokenize, traceback
-from daemonry import DaemonContext, DaemonStartError
+from daemonry import DaemonContext
+from harness.attempts import in_fork
 from harness.probe import status_of
 
 def ids():
@@ -44,31 +45,21 @@ def ids():
     return [[int(word) for word in status[name].split()] for name in ("Uid", "Gid", "Groups")]
 
 def attempt(uids, gids, groups, options):
-    reading, told = os.pipe()
-    if os.fork() == 0:
-        try:
-            os.setgroups(groups)
-            os.setresgid(*gids)
-            os.setresuid(*uids)
-            with DaemonContext(files_preserve=[told], detach_process=False, **options):
-                answer = ids()
-                for regain in ("os.seteuid(0)", "os.setuid(0)", "os.setresuid(-1, -1, 0)"):
-                    try:
-                        exec(regain)
-                        answer.append(regain)
-                    except OSError:
-                        pass
-        except DaemonStartError as error:
-            answer = str(error)
-        except BaseException as error:
-            answer = repr(error)
-        os.write(told, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(told)
-    with open(reading, "rb") as stream:
-        answer = json.loads(stream.read())
-    os.wait()
-    return answer
+    def give_up(told):
+        os.setgroups(groups)
+        os.setresgid(*gids)
+        os.setresuid(*uids)
+        with DaemonContext(files_preserve=[told], detach_process=False, **options):
+            answer = ids()
+            for regain in ("os.seteuid(0)", "os.setuid(0)", "os.setresuid(-1, -1, 0)"):
+                try:
+                    exec(regain)
+                    answer.append(regain)
+                except OSError:
+                    pass
+        return answer
+
+    return in_fork(give_up, str)
 
 print(json.dumps([attempt(*case) for case in json.loads(sys.argv[1])]))
 """

@@ -35,7 +35,8 @@ root_only = pytest.mark.root_only("it gives up what only root has")
 # Each context is opened in a process of its own, which says by a pipe what it sees of itself.
 ATTEMPTS = """
 import ctypes, grp, json, os, pwd, resource, sys
-from daemonry import DaemonContext, DaemonStartError, libc
+from daemonry import DaemonContext, libc
+from harness.attempts import in_fork
 from harness.probe import status_of
 
 NOBODY, OTHER = pwd.getpwnam("nobody"), pwd.getpwnam("daemon")
@@ -58,24 +59,13 @@ def seen():
     return {**ids, "regained": regained, "capabilities": int(status["CapPrm"], 16), "pinned": status["NoNewPrivs"]}
 
 def attempt(kind=DaemonContext, prepare=None, **options):
-    reading, told = os.pipe()
-    if os.fork() == 0:
-        try:
-            if prepare is not None:
-                prepare()
-            with kind(files_preserve=[told], **options):
-                answer = seen()
-        except DaemonStartError as error:
-            answer = {"step": error.step, "message": error.message, "errno": error.errno}
-        except BaseException as error:
-            answer = {"surprise": repr(error)}
-        os.write(told, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(told)
-    with open(reading, "rb") as stream:
-        answer = json.loads(stream.read() or "null")
-    os.wait()
-    return answer
+    def give_up(told):
+        if prepare is not None:
+            prepare()
+        with kind(files_preserve=[told], **options):
+            return seen()
+
+    return in_fork(give_up, lambda error: {"step": error.step, "message": error.message, "errno": error.errno})
 """
 
 

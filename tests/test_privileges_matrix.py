@@ -47,8 +47,8 @@ NO_USER = next(uid for uid in range(54321, 65000) if uid not in {entry.pw_uid fo
 # Each state is made and left in a process of its own, which says by a pipe what it is afterwards, and what it can do.
 PROGRAM = """
 import ast, ctypes, grp, json, os, pwd, signal, socket, struct, sys, syslog, threading, tokenize, traceback
-from daemonry import DaemonContext, DaemonStartError
-from daemonry import libc
+from daemonry import DaemonContext, libc
+from harness.attempts import in_fork
 
 C = ctypes.CDLL(None, use_errno=True)
 PROC = os.open("/proc", os.O_PATH)
@@ -177,24 +177,12 @@ def enter(path):
     os.chdir("/")
 
 def attempt(prepare, options):
-    reading, told = os.pipe()
-    if os.fork() == 0:
-        answer = {}
-        try:
-            exec(prepare)
-            with DaemonContext(files_preserve=[told, PROC, HERE], **options):
-                answer = seen()
-        except DaemonStartError as error:
-            answer = {"step": error.step, "error": str(error)}
-        except BaseException as error:
-            answer = {"surprise": repr(error)}
-        os.write(told, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(told)
-    with open(reading, "rb") as stream:
-        answer = json.loads(stream.read())
-    os.wait()
-    return answer
+    def give_up(told):
+        exec(prepare, globals())
+        with DaemonContext(files_preserve=[told, PROC, HERE], **options):
+            return seen()
+
+    return in_fork(give_up, lambda error: {"step": error.step, "error": str(error)})
 
 print(json.dumps([attempt(*case) for case in json.loads(sys.stdin.read())]))
 """
