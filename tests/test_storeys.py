@@ -39,6 +39,7 @@ STOREYS = (
     },
     {"schedule"},
     {"options", "plan", "failures"},
+    {"ending"},
     {"lifecycle"},
     {"context"},
     {"control", "doctor", "units"},

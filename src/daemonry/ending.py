@@ -1,0 +1,269 @@
+"""Ending: when a start fails or a body is done, what was taken is given back, and whoever waits is told how it went."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from . import failures, logs, report, signals, streams
+from .errors import Terminated
+from .options import Options
+from .plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, NoReturn
+
+    from .detach import Tie
+    from .plan import PlannedStep
+
+
+class Ending(Options):
+    """What a context has taken since it began to open, and how it gives that back."""
+
+    #: The names of the methods that :meth:`open` calls, in this order.
+    steps: tuple[str, ...] = ()
+
+    __slots__ = (
+        "__weakref__",
+        "_closing",
+        "_ended_by",
+        "_exit_stack",
+        "_forgotten_when_open",
+        "_leaving",
+        "_opener",
+        "_opening",
+        "_pidfile_entered",
+        "_plan",
+        "_ready_said",
+        "_step",
+        "_stop_wish",
+        "_suppressed",
+        "_terminated",
+        "_tie",
+        "_told",
+    )
+
+    # Not an __init__ of its own: its signature, which tools show and check, would have to repeat every option.
+    def _set_up(self) -> None:
+        self._stop_wish = signals.StopWish()
+        self._exit_stack = ExitStack()
+        self._leaving = False
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._plan: Plan | None = None
+        self._tie: Tie | None = None
+        self._forgotten_when_open = ExitStack()
+        self._step = ""
+        self._opener: int | None = None
+        self._opening: int | None = None
+        self._leaving = self._pidfile_entered = self._ready_said = self._terminated = False
+        self._closing = self._suppressed = False
+        self._ended_by: Any = (None, None, None)
+        self._told: BaseException | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has opened the context and not closed it yet."""
+        return self._opener == os.getpid()
+
+    @property
+    def exit_stack(self) -> ExitStack:
+        """A stack of what is to be given back; :meth:`close`, or a start that fails, unwinds it in reverse.
+
+        A step of a subclass pushes on it what undoes what it did.
+        """
+        return self._exit_stack
+
+    def plan(self) -> tuple[PlannedStep, ...]:
+        """Answer the steps that :meth:`open` would take, each with the value it would use, and take none.
+
+        Of an open context they are those that it has taken.
+
+        :raises InvalidOption: when an option can't be meant as it stands.
+        """
+        return (self._values if self.is_open else Plan(self, self.steps)).resolved()
+
+    @property
+    def _values(self) -> Plan:
+        # Resolved as a whole when first asked for, before anything has changed: so also in a context that leaves out
+        # check_options nothing is looked up inside the new root directory.
+        if self._plan is None:
+            plan = Plan(self, self.steps)
+            plan.resolved()
+            self._plan = plan
+        return self._plan
+
+    def close(self) -> None:
+        """Give back what the steps took, in reverse; on a closed context, or in a forked child, do nothing.
+
+        The end of the with-block calls it, and the program's exit, so that a subclass may extend it.
+        """
+        self._close()
+
+    def _close_at_exit(self) -> None:
+        try:
+            self._end(None, None, None)
+        finally:
+            # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
+            self._leaving = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Log the exception that ends the body, if one does, and :meth:`close`; an exception goes on from here."""
+        return self._end(kind, error, trace)
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Close by the method that a subclass may have extended: whatever it does, what the steps took goes back."""
+        if not self.is_open or self._leaving:
+            return False
+        self._leaving, self._ended_by, failure = True, (kind, error, trace), None
+        try:
+            self.close()
+        except BaseException as another:
+            if self._closing:
+                self._tell_of_close(another)
+                raise
+            failure = another
+        self._close(failure)
+        return self._suppressed
+
+    def _close(self, failure: BaseException | None = None) -> None:
+        if not self.is_open or self._closing:
+            return
+        self._leaving = self._closing = True
+        kind, error, trace = self._ended_by
+        logged = False
+        try:
+            try:
+                logged = self._log_end(error)
+                self._tell_manager_of_stop(error)
+            finally:
+                self._suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
+            if failure is not None:
+                raise failure
+        except BaseException as another:
+            self._tell_of_close(another)
+            error, logged = error or another, True
+            raise
+        finally:
+            self._opener = None
+            self._ended_by = None, None, None
+            wished = self._stop_wish.made
+            self._stop_wish.forget()
+            atexit.unregister(self._close_at_exit)
+            # A second SIGTERM must not cut short what follows a first one, up to the exit.
+            self._leaving = wished or isinstance(error, Terminated)
+            # Who was asked to stop has stopped: that its log is full is no failure of the stop. A program that ends of
+            # itself gets the status by which Python tells of what it could not write.
+            if not (wished or self._terminated):
+                atexit.unregister(self._drop_unwritten)
+            if self._is_waited_for:
+                self._leave_unready(partial(failures.of_body, error), error, logged)
+
+    def _tell_of_close(self, error: BaseException) -> None:
+        if error is not self._told:
+            self._told = error
+            message = f"cannot close the daemon: {failures.message_of(error)}"
+            logs.tell(message, error, self._values.stderr_discarded)
+
+    def _drop_unwritten(self) -> None:
+        streams.drop_unwritten(self._values.streams.streams)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        try:
+            self._leave_with(error)
+        finally:
+            # Whatever kept it from telling, want of memory for one: a daemon whose start has failed does not go on.
+            if self._is_waited_for:
+                os._exit(1)
+
+    def _leave_with(self, error: BaseException) -> NoReturn:
+        """Undo the steps, and leave with the error in the way that this process can."""
+        if not self._is_opening:  # a worker that a step has forked: there is nothing that it could give back
+            raise error
+        self._leaving = True
+        self._tell_manager_of(error, is_of_step=True)
+        then = self._unwind(error)
+        if self._is_waited_for:
+            self._leave_unready(partial(failures.failed, self._step, error, then), error)
+        if not isinstance(error, Exception):
+            if then is not None:
+                logs.tell(f"cannot undo a start: {failures.message_of(then)}", then, self._values.stderr_discarded)
+            raise error
+        if self._tie is not None:
+            # The launcher has left with the word that all is well: whoever reads the log is to know better.
+            logs.tell(failures.message_of(error), error, self._values.stderr_discarded)
+        raised = failures.start_error(self._step, error, then)
+        # An error of our own says all in its message; the frames that it came through would push that off the screen.
+        raise raised.with_traceback(None) from (raised.__cause__ if raised is error else error)
+
+    def _unwind(self, error: BaseException) -> BaseException | None:
+        """Unwind the exit stack; answer the error that this met itself."""
+        try:
+            self._exit_stack.__exit__(type(error), error, error.__traceback__)
+        except BaseException as another:
+            return another if another is not error else None
+        finally:
+            self._opening = None
+            # Where the launcher has yet to be told, a signal must not keep it from being told.
+            self._leaving = self._is_waited_for
+        return None
+
+    def _tell_manager_of_stop(self, error: BaseException | None) -> None:
+        self._values.manager.tell(STOPPING=1)
+        if error is None or isinstance(error, Terminated):
+            self._values.manager.wait_until_heard()
+        else:
+            self._tell_manager_of(error)
+
+    def _tell_manager_of(self, error: BaseException, is_of_step: bool = False) -> None:
+        # Whatever goes wrong in this: the error itself is on its way, and nothing may take its place.
+        with suppress(Exception):
+            manager = (self._plan or Plan(self, self.steps)).manager
+            if manager.address is None:
+                return
+            told = failures.failed(self._step, error)
+            where = f"step {told.step}: " if is_of_step else ""
+            manager.tell(STATUS=f"{where}{told.message}", **({} if told.errno is None else {"ERRNO": told.errno}))
+            manager.wait_until_heard()
+
+    def _log_end(self, error: BaseException | None) -> bool:
+        return error is not None and logs.tell_of_end(error, failures.message_of(error), self._values.stderr_discarded)
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return self._tie is not None and self._tie.waited_for
+
+    @property
+    def _is_opening(self) -> bool:
+        return self._opening == os.getpid()
+
+    def _leave_unready(
+        self, tell: Callable[[], report.Failed], error: BaseException | None, logged: bool = False
+    ) -> NoReturn:
+        # By os._exit: the launcher raises the error, so what stands around the with-block runs there, and only there.
+        try:
+            assert self._tie is not None
+            failure = tell()
+            if not self._tie.failed(failure) and not logged:
+                logs.tell(failure.message, error, self._values.stderr_discarded)
+            logs.flush()
+            streams.flush()
+        finally:
+            os._exit(1)
+
+    def _undo_on_failure(self, put_back: Callable[[], object], forget: Callable[[], object] = bool) -> None:
+        """Undo a change if a later step fails; a daemon that has forked takes its changes with it.
+
+        ``forget`` is called instead when all steps are done.
+        """
+        if self._tie is None:
+            self._exit_stack.callback(lambda: put_back() if self._is_opening else None)
+            self._forgotten_when_open.callback(forget)
