@@ -120,15 +120,19 @@ class DaemonContext(Lifecycle):
         """Enter the pidfile, while the program is still privileged and in its old root. daemon(7), step 12."""
         lock = self._values.pidfile.lock
         if lock is not None:
-            # Pushed before it is entered: a signal that ends the start may arrive between the two.
+            # Pushed before it is entered: a signal that ends the start may arrive between the two. And once more for
+            # what a signal has kept the first from: else nothing is left to be done.
+            self._exit_stack.push(self._exit_pidfile)
             self._exit_stack.push(self._exit_pidfile)
             type(lock).__enter__(lock)
             self._pidfile_entered = True
 
     def _exit_pidfile(self, *exc_info: Any) -> bool:
         lock = self._values.pidfile.lock
-        entered = self._pidfile_entered or getattr(lock, "i_am_locking", bool)()
-        return bool(entered and type(lock).__exit__(lock, *exc_info))
+        if not (self._pidfile_entered or getattr(lock, "i_am_locking", bool)()):
+            return False
+        self._pidfile_entered = False
+        return bool(type(lock).__exit__(lock, *exc_info))
 
     def change_root(self) -> None:
         """Make ``chroot_directory`` the root. chroot(2)."""

@@ -31,10 +31,13 @@ class Ending(Options):
     __slots__ = (
         "__weakref__",
         "_closing",
+        "_drop_unwritten",
         "_ended_by",
+        "_ending",
         "_exit_stack",
         "_forgotten_when_open",
         "_leaving",
+        "_logged",
         "_opener",
         "_opening",
         "_pidfile_entered",
@@ -46,6 +49,7 @@ class Ending(Options):
         "_terminated",
         "_tie",
         "_told",
+        "_was_asked_to_stop",
     )
 
     # Not an __init__ of its own: its signature, which tools show and check, would have to repeat every option.
@@ -62,8 +66,9 @@ class Ending(Options):
         self._step = ""
         self._opener: int | None = None
         self._opening: int | None = None
-        self._leaving = self._pidfile_entered = self._ready_said = self._terminated = False
-        self._closing = self._suppressed = False
+        self._leaving = self._pidfile_entered = self._ready_said = self._terminated = self._was_asked_to_stop = False
+        self._closing = self._ending = self._logged = self._suppressed = False
+        self._drop_unwritten: Callable[[], object] = bool
         self._ended_by: Any = (None, None, None)
         self._told: BaseException | None = None
 
@@ -106,83 +111,120 @@ class Ending(Options):
         """
         self._close()
 
-    def _close_at_exit(self) -> None:
-        try:
-            self._end(None, None, None)
-        finally:
-            # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
-            self._leaving = True
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Log the exception that ends the body, if one does, and :meth:`close`; an exception goes on from here."""
-        return self._end(kind, error, trace)
+        if self._ending:
+            return False
+        try:
+            return self._end(kind, error, trace)
+        finally:
+            # What a signal has kept it from; nothing, when all is done.
+            self._ending = self._closing = False
+            self._end(kind, error, trace)
+            # Last: a signal must not take the place of the error that is on its way, nor of the program's own status.
+            self._ending, self._leaving = False, self._was_asked_to_stop
+
+    def _close_at_exit(self) -> None:
+        try:
+            Ending.__exit__(self, None, None, None)
+        finally:
+            # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
+            self._leaving = True
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         """Close by the method that a subclass may have extended: whatever it does, what the steps took goes back."""
-        if not self.is_open or self._leaving:
-            return False
-        self._leaving, self._ended_by, failure = True, (kind, error, trace), None
         try:
-            self.close()
-        except BaseException as another:
-            if self._closing:
-                self._tell_of_close(another)
-                raise
-            failure = another
-        self._close(failure)
-        return self._suppressed
-
-    def _close(self, failure: BaseException | None = None) -> None:
-        if not self.is_open or self._closing:
-            return
-        self._leaving = self._closing = True
-        kind, error, trace = self._ended_by
-        logged = False
-        try:
-            try:
-                logged = self._log_end(error)
-                self._tell_manager_of_stop(error)
-            finally:
-                self._suppressed = bool(self._exit_stack.__exit__(kind, error, trace))
-            if failure is not None:
-                raise failure
+            if self.is_open:
+                self._leaving = self._ending = True
+                self._ended_by = kind, error, trace
+                self._close_wholly()
         except BaseException as another:
             self._tell_of_close(another)
-            error, logged = error or another, True
+            raise
+        self._leave_if_waited_for(error)
+        return self._suppressed
+
+    def _close_wholly(self) -> None:
+        try:
+            self.close()
+        finally:
+            # What a subclass has left out, or a signal has kept it from; nothing, when all is done.
+            self._close()
+
+    # The signals are not held off: what it calls may be the program's own and take its time, and with other threads the
+    # mask of this one keeps no handler from running in it. An exception from a handler finds it in one of two states,
+    # open and to be closed again, or on a way that does all the rest.
+    def _close(self) -> None:
+        if not self.is_open or self._closing:
+            return
+        try:
+            self._leaving = self._closing = True
+            try:
+                self._logged = self._log_end(self._ended_by[1])
+                self._tell_manager_of_stop(self._ended_by[1])
+            finally:
+                self._suppressed = self._give_back()
+        except BaseException as another:
+            self._tell_of_close(another)
             raise
         finally:
-            self._opener = None
-            self._ended_by = None, None, None
-            wished = self._stop_wish.made
-            self._stop_wish.forget()
-            atexit.unregister(self._close_at_exit)
-            # A second SIGTERM must not cut short what follows a first one, up to the exit.
-            self._leaving = wished or isinstance(error, Terminated)
-            # Who was asked to stop has stopped: that its log is full is no failure of the stop. A program that ends of
-            # itself gets the status by which Python tells of what it could not write.
-            if not (wished or self._terminated):
-                atexit.unregister(self._drop_unwritten)
-            if self._is_waited_for:
-                self._leave_unready(partial(failures.of_body, error), error, logged)
+            self._give_back()  # what a signal has kept it from; nothing, when all is given back
+            self._have_closed()
+
+    def _give_back(self) -> bool:
+        return bool(self._exit_stack.__exit__(*self._ended_by))
+
+    def _have_closed(self) -> None:
+        self._forgotten_when_open.close()
+        wished, error = self._stop_wish.made, self._ended_by[1] or self._told
+        self._stop_wish.forget()
+        # Who was asked to stop has stopped: that its log is full is no failure of the stop. A program that ends of
+        # itself gets the status by which Python tells of what it could not write.
+        self._forget_exit(but_unwritten=wished or self._terminated)
+        # A second SIGTERM must not cut short what follows a first one, up to the exit.
+        self._was_asked_to_stop = wished or isinstance(error, Terminated)
+        self._opener, self._ended_by = None, (None, None, None)
+        if not self._ending:  # else what a subclass does behind this is done first
+            self._leave_if_waited_for(error)
+            self._leaving = self._was_asked_to_stop
+
+    def _expect_exit(self) -> None:
+        # The first shall be the last to run: after all that may write something at the exit.
+        self._drop_unwritten = partial(streams.drop_unwritten, self._values.streams.streams, os.getpid())
+        atexit.register(self._drop_unwritten)
+        for _ in range(2):  # once more for what a signal has kept the first from: else nothing is left to be done
+            atexit.register(self._close_at_exit)
+
+    def _forget_exit(self, but_unwritten: bool = False) -> None:
+        atexit.unregister(self._close_at_exit)
+        if not but_unwritten:
+            atexit.unregister(self._drop_unwritten)
 
     def _tell_of_close(self, error: BaseException) -> None:
+        self._logged = True
         if error is not self._told:
             self._told = error
             message = f"cannot close the daemon: {failures.message_of(error)}"
             logs.tell(message, error, self._values.stderr_discarded)
 
-    def _drop_unwritten(self) -> None:
-        streams.drop_unwritten(self._values.streams.streams)
+    def _give_up(self, error: BaseException) -> NoReturn:
+        """Leave :meth:`open` by an error, which a signal may have raised after the last step."""
+        if self.is_open:
+            Ending.__exit__(self, type(error), error, error.__traceback__)
+            raise error
+        self._fail(error)
 
     def _fail(self, error: BaseException) -> NoReturn:
         try:
             self._leave_with(error)
+        except BaseException:
+            if self._is_opening:  # a signal has kept it from giving all back
+                self._leave_with(error)
+            raise
         finally:
-            # Whatever kept it from telling, want of memory for one: a daemon whose start has failed does not go on.
-            if self._is_waited_for:
-                os._exit(1)
+            self._leave_without_more(error)
 
     def _leave_with(self, error: BaseException) -> NoReturn:
         """Undo the steps, and leave with the error in the way that this process can."""
@@ -206,15 +248,17 @@ class Ending(Options):
 
     def _unwind(self, error: BaseException) -> BaseException | None:
         """Unwind the exit stack; answer the error that this met itself."""
-        try:
-            self._exit_stack.__exit__(type(error), error, error.__traceback__)
-        except BaseException as another:
-            return another if another is not error else None
-        finally:
-            self._opening = None
-            # Where the launcher has yet to be told, a signal must not keep it from being told.
-            self._leaving = self._is_waited_for
-        return None
+        then = None
+        for _ in range(2):  # the second time for what a signal has kept the first from: else all is given back by then
+            try:
+                self._exit_stack.__exit__(type(error), error, error.__traceback__)
+            except BaseException as another:
+                then = then or (another if another is not error else None)
+        self._forget_exit()
+        self._opening = None
+        # Where the launcher has yet to be told, a signal must not keep it from being told.
+        self._leaving = self._is_waited_for
+        return then
 
     def _tell_manager_of_stop(self, error: BaseException | None) -> None:
         self._values.manager.tell(STOPPING=1)
@@ -245,19 +289,37 @@ class Ending(Options):
     def _is_opening(self) -> bool:
         return self._opening == os.getpid()
 
+    def _leave_if_waited_for(self, error: BaseException | None) -> None:
+        if self._is_waited_for:
+            error = error or self._told
+            self._leave_unready(partial(failures.of_body, error), error, self._logged)
+
+    def _leave_without_more(self, error: BaseException) -> None:
+        """Leave all the same, whatever has kept the daemon from telling, a signal or want of memory."""
+        if self._is_waited_for:
+            try:
+                self._leave_unready(partial(failures.failed, self._step, error), error)
+            finally:
+                os._exit(1)
+
     def _leave_unready(
         self, tell: Callable[[], report.Failed], error: BaseException | None, logged: bool = False
     ) -> NoReturn:
         # By os._exit: the launcher raises the error, so what stands around the with-block runs there, and only there.
         try:
-            assert self._tie is not None
-            failure = tell()
-            if not self._tie.failed(failure) and not logged:
-                logs.tell(failure.message, error, self._values.stderr_discarded)
-            logs.flush()
-            streams.flush()
+            self._tell_launcher(tell, error, logged)
+        except BaseException:  # a signal has kept it from telling, or want of memory
+            self._tell_launcher(tell, error, logged)
         finally:
             os._exit(1)
+
+    def _tell_launcher(self, tell: Callable[[], report.Failed], error: BaseException | None, logged: bool) -> None:
+        assert self._tie is not None
+        failure = tell()
+        if not self._tie.failed(failure) and not logged:
+            logs.tell(failure.message, error, self._values.stderr_discarded)
+        logs.flush()
+        streams.flush()
 
     def _undo_on_failure(self, put_back: Callable[[], object], forget: Callable[[], object] = bool) -> None:
         """Undo a change if a later step fails; a daemon that has forked takes its changes with it.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from contextlib import suppress
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from . import failures, logs, sd_listen
 from .ending import Ending
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
 
 _FORKING = ("leave_init", "detach")
-_opened: WeakSet[Lifecycle] = WeakSet()
+# By number: a subclass may be without a hash.
+_opened: WeakValueDictionary[int, Lifecycle] = WeakValueDictionary()
 
 
 class Ready(str):
@@ -76,11 +76,19 @@ class Lifecycle(Ending):
         self._start_over()
         self._opening = os.getpid()
         try:
-            for name in self.steps:
-                self._begin_step(name)
-            self._begin_body()
-        except BaseException as error:
-            self._fail(error)
+            try:
+                self._take_steps()
+            except BaseException as error:
+                self._give_up(error)
+        except BaseException as another:
+            if self._is_opening or self.is_open:  # a signal was delivered before the error was in hand
+                self._give_up(another.__context__ or another)
+            raise
+
+    def _take_steps(self) -> None:
+        for name in self.steps:
+            self._begin_step(name)
+        self._begin_body()
 
     def _begin_step(self, name: str) -> None:
         self._step = name
@@ -109,12 +117,11 @@ class Lifecycle(Ending):
             self._release_launcher()
         elif self._tie is not None:
             self._tie.reporter.step("body")
-        self._forgotten_when_open.close()
-        # First, for it shall be the last to run: after all that may write something at the exit.
-        atexit.register(self._drop_unwritten)
-        atexit.register(self._close_at_exit)
+        self._expect_exit()
+        _opened[id(self)] = self
         self._opener, self._opening = os.getpid(), None
-        _opened.add(self)
+        # Behind that: what is forgotten can't be put back, and is by a start that fails.
+        self._forgotten_when_open.close()
 
     @property
     def _is_up(self) -> bool:
@@ -122,7 +129,7 @@ class Lifecycle(Ending):
 
     @property
     def _is_inside_another(self) -> bool:
-        return any(other.is_open for other in _opened if other is not self)
+        return any(other.is_open for other in list(_opened.values()) if other is not self)
 
     def _declare_ready(self) -> None:
         if self._ready_said or not (self.is_open or self._is_opening):

@@ -293,11 +293,14 @@ def flush() -> None:
         _flush_all(name)
 
 
-def drop_unwritten(streams: Sequence[Stream]) -> None:
-    """At the exit, drop what Python holds for a stream of the daemon's that takes no more, a log on a full disk.
+def drop_unwritten(streams: Sequence[Stream], pid: int) -> None:
+    """At the exit of a process, drop what Python holds for a stream of the daemon's that takes no more.
 
-    Python would end with status 120 for it, in the place of the program's own.
+    A log on a full disk, for one: Python would end with status 120 for it, in the place of the program's own. In
+    another process, a worker, this does nothing.
     """
+    if os.getpid() != pid:
+        return
     for stream in streams:
         if not (stream.kept or _flush(getattr(sys, stream.name))):
             setattr(sys, stream.name, None)
