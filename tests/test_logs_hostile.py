@@ -283,9 +283,10 @@ def test_nothing_that_a_stranger_has_put_in_the_place_of_a_log_is_reopened(
 STRANGER = """
 import os, random, sys
 place, precious, seed = sys.argv[1:4]
+# It imports what makes numbers of a text, which nobody can't where Python is in root's home.
+draw = random.Random(seed)
 os.chdir(place)
 os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
-draw = random.Random(seed)
 def clear():
     try:
         if os.path.isdir("log") and not os.path.islink("log"):
