@@ -83,13 +83,17 @@ def _open_guarded(path: str, mode: int) -> int:
 
 def _require_own(path: str, number: int, directory: int | None) -> None:
     """Refuse what others may have put there: another name of some file, a FIFO or a device of theirs."""
-    if not is_open_to_others(os.stat(os.path.dirname(path)) if directory is None else os.fstat(directory)):
+    if not is_open_to_others(_directory_of(path, directory)):
         return
     found = os.fstat(number)
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         raise OSError(errno.EPERM, f"another name of a file, in a directory that others can write; {ADVICE}", path)
     if not stat.S_ISREG(found.st_mode) and found.st_uid != 0:
         raise OSError(errno.EPERM, f"no regular file, in a directory that others can write; {ADVICE}", path)
+
+
+def _directory_of(path: str, directory: int | None) -> os.stat_result:
+    return os.stat(os.path.dirname(path)) if directory is None else os.fstat(directory)
 
 
 def _can_be_moved(directory: str) -> bool:
@@ -124,8 +128,8 @@ def _rights_of(uid: int, gid: int) -> Iterator[None]:
 
 
 def _open_and_give(path: str, owner: tuple[int, int], mode: int) -> int:
-    guarded = is_open_to_others(os.stat(os.path.dirname(path)))
     with reached(path, lent=True) as (directory, name, flags):
+        guarded = is_open_to_others(_directory_of(path, directory))
         number, made = _open_or_make(name, _APPENDING | flags, mode, directory)
         try:
             _require_own(path, number, directory)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ADVICE = "remove it, or choose a directory that only root can write"
 _LOOKING = getattr(os, "O_PATH", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENTERING = _LOOKING | os.O_DIRECTORY
 # As many as the kernel follows; see path_resolution(7).
 _MOST_LINKS = 40
 
@@ -83,6 +84,8 @@ class _Walk:
         while True:
             name = self._left.pop() or "."
             try:
+                if self._left and self._enters(name):
+                    continue
                 step = os.open(name, _LOOKING, dir_fd=self.directory)
             except FileNotFoundError:
                 if self._left:
@@ -94,6 +97,19 @@ class _Walk:
                 close(step)
             if flags is not None:
                 return name, flags
+
+    def _enters(self, name: str) -> bool:
+        """Enter what is a directory, and no link to one; answer whether it is."""
+        # Before anything is looked at: O_PATH alone doesn't mount what is mounted on demand, so that the walk would go
+        # on in the empty directory below it; see open(2).
+        try:
+            self._enter(os.open(name, _ENTERING, dir_fd=self.directory))
+        except OSError as error:
+            # ENOTDIR is what Linux says of a link, too.
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            return False
+        return True
 
     def _go(self, name: str, step: int) -> int | None:
         """Go one step; answer the flags to open the file with, if this is the last."""
