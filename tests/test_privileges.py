@@ -214,11 +214,10 @@ def test_a_user_database_that_can_not_be_read_is_told_as_that(daemons: Daemons) 
         """,
         through=("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /etc; exec "$@"', "sh"),
     ).check()
-    told = "nor any other: the user database (see nsswitch.conf(5)) can't be read"
-    assert launched.stdout.splitlines() == [
-        f"check_options cannot start the daemon: step check_options: uid: there is no user 'nobody', {told}",
-        f"check_options cannot start the daemon: step check_options: gid: there is no group 'nogroup', {told}",
-    ]
+    told = "check_options cannot start the daemon: step check_options: {0}: there is no {1} {2!r}, nor any other: "
+    unreadable = "the {1} database (see nsswitch.conf(5)) can't be read"
+    asked = (("uid", "user", "nobody"), ("gid", "group", "nogroup"))
+    assert launched.stdout.splitlines() == [(told + unreadable).format(*each) for each in asked]
 
 
 # An ordinary user

@@ -85,7 +85,9 @@ def _group(gid: object, uid: object, user: pwd.struct_passwd | None) -> int:
         try:
             return _asked_twice(grp.getgrnam, gid).gr_gid
         except (KeyError, ValueError) as error:  # no such name, or nothing that can be one
-            raise InvalidOption("gid", f"there is no group {gid!r}{_unless_unreadable()}", errno.ENOENT) from error
+            raise InvalidOption(
+                "gid", f"there is no group {gid!r}{_unless_groups_unreadable()}", errno.ENOENT
+            ) from error
     if gid is not None:
         return _number("gid", gid)
     if uid is None:
@@ -93,7 +95,7 @@ def _group(gid: object, uid: object, user: pwd.struct_passwd | None) -> int:
     # Not the real group, which python-daemon takes: for root that is group 0, and a daemon that runs as nobody would
     # still read what root's group may read.
     if user is None:
-        raise InvalidOption("gid", f"must be given: user {uid} has no entry in the user database, so no group either")
+        raise InvalidOption("gid", f"must be given: {_without_entry(uid)}, so no group either")
     return user.pw_gid
 
 
@@ -105,9 +107,26 @@ def _asked_twice(look_up: Callable[[Any], Entry], key: object) -> Entry:
         return look_up(key)
 
 
+def _without_entry(uid: object) -> str:
+    return f"user {uid} has no entry in the user database{_unless_unreadable()}"
+
+
+# Python tells of a database that can't be read as of a name that is not in it.
 def _unless_unreadable() -> str:
-    # Python tells of a database that can't be read as of a name that is not in it; root is in every one.
-    return "" if _entry(0) is not None else ", nor any other: the user database (see nsswitch.conf(5)) can't be read"
+    return "" if _lists_some(pwd.getpwall) else f", nor any other: {_unreadable('user')}"
+
+
+def _unless_groups_unreadable() -> str:
+    return "" if _lists_some(grp.getgrall) else f", nor any other: {_unreadable('group')}"
+
+
+def _lists_some(listed: Callable[[], list[Entry]]) -> bool:
+    # Not by root's entry, which is in every one, but which nss-systemd(8) makes up where nothing can be read.
+    return bool(listed() or listed())
+
+
+def _unreadable(kind: str) -> str:
+    return f"the {kind} database (see nsswitch.conf(5)) can't be read"
 
 
 def _number(option: str, value: object) -> int:
@@ -118,19 +137,23 @@ def _number(option: str, value: object) -> int:
 
 
 def _groups(uid: int, gid: int, initgroups: bool, given: bool) -> tuple[int, ...] | None:
-    if initgroups:
-        entry = _entry(uid)
-        if entry is None:
-            raise InvalidOption("initgroups", f"user {uid} has no entry in the user database, so no groups either")
-        wanted = tuple(sorted(set(os.getgrouplist(entry.pw_name, gid))))
-    elif given:
-        wanted = ()
-    else:
+    entry = _entry(uid) if initgroups else None
+    if initgroups and entry is None:
+        raise InvalidOption("initgroups", f"{_without_entry(uid)}, so no groups either")
+    if not (initgroups or given):
         return None  # nobody else's rights are taken on: the groups are the real user's own
     if 0 not in _user_ids() and (uid, gid) == (os.getuid(), os.getgid()):
         # Only root may set groups, and an ordinary user who asks to be himself has nothing to drop.
         return None
-    return wanted
+    return () if entry is None else _listed_in_database(entry.pw_name, gid)
+
+
+def _listed_in_database(user: str, gid: int) -> tuple[int, ...]:
+    # Twice, as in _asked_twice: what could not be read is a group that the user is not in.
+    groups = {*os.getgrouplist(user, gid), *os.getgrouplist(user, gid)}
+    if groups == {gid} and not _lists_some(grp.getgrall):
+        raise InvalidOption("initgroups", f"{_unreadable('group')}, so the groups of user {user} are not known")
+    return tuple(sorted(groups))
 
 
 def _no_new_privileges(wanted: object) -> bool:
@@ -141,7 +164,7 @@ def _no_new_privileges(wanted: object) -> bool:
 
 def _entry(uid: int) -> pwd.struct_passwd | None:
     try:
-        return pwd.getpwuid(uid)
+        return _asked_twice(pwd.getpwuid, uid)
     except KeyError:
         return None
 
