@@ -7,6 +7,8 @@ import grp
 import os
 import pwd
 import resource
+import sys
+import time
 from contextlib import contextmanager, nullcontext
 
 from . import libc
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     Entry = TypeVar("Entry")
 
 _CAP_SETUID = 7
+_START_LATER = "start threads after open()"
+_LEAVING = 0.1
 
 
 class Rights(Record):
@@ -199,14 +203,13 @@ def drop(rights: Rights) -> None:
             with _named(f"set the supplementary groups to {_listed(rights.groups)}", "CAP_SETGID"):
                 os.setgroups(rights.groups)
         _set_ids(rights)
-    if was_root and rights.uid != 0:
-        _clear_inheritable()
+    cleared = was_root and rights.uid != 0 and _clear_inheritable()
     if rights.no_new_privileges:
         control = libc.prctl()
         if control is None:
             raise OSError(errno.ENOSYS, "prctl(2) can't be reached any more")
         control(libc.PR_SET_NO_NEW_PRIVS, 1)
-    _verify(rights, was_root, changed=before != (_user_ids(), _group_ids()))
+    _verify(rights, was_root, changed=before != (_user_ids(), _group_ids()), cleared=cleared)
 
 
 @contextmanager
@@ -239,12 +242,15 @@ def _named(what: str, capability: str) -> Iterator[None]:
         raise OSError(error.errno, text) from error
 
 
-def _clear_inheritable() -> None:
+def _clear_inheritable() -> bool:
+    """Answer whether there was something to clear."""
     # What the kernel leaves of root when the user changes; see capabilities(7). A program with capabilities of its own
     # (setcap) that is executed later would get them; CVE-2022-24769.
     held, clear = libc.inheritable(), libc.clear_inheritable()
-    if held is not None and clear is not None and held():
-        clear()
+    if held is None or clear is None or not held():
+        return False
+    clear()
+    return True
 
 
 def _user_ids() -> tuple[int, ...]:
@@ -287,7 +293,7 @@ def _set_ids(rights: Rights) -> None:
         os.setreuid(rights.uid, rights.uid)
 
 
-def _verify(rights: Rights, was_root: bool, changed: bool) -> None:
+def _verify(rights: Rights, was_root: bool, changed: bool, cleared: bool = False) -> None:
     doubts = []
     users, groups = _all_ids()
     if users != {rights.uid}:
@@ -299,6 +305,7 @@ def _verify(rights: Rights, was_root: bool, changed: bool) -> None:
         doubts.append(f"the supplementary groups are {os.getgroups()}, not {list(rights.groups)}")
     if rights.uid != 0:
         doubts += _ways_back(rights, was_root) if was_root or changed else _way_up()
+        doubts += _left_to_threads(cleared) if was_root else []
     if doubts:
         raise OSError(errno.EPERM, f"privileges were not dropped: {'; '.join(doubts)}")
 
@@ -325,6 +332,39 @@ def _ways_back(rights: Rights, was_root: bool) -> list[str]:
     if was_root and held is not None and held():
         found.append(f"inheritable capabilities {held():#x} outlive the change of user")
     return found
+
+
+def _left_to_threads(cleared: bool) -> list[str]:
+    # The C library changes the ids of all threads; capset(2) and securebits are of the calling one alone.
+    found = _held_by_threads()
+    if found:
+        # One that was joined may not have left the kernel yet.
+        time.sleep(_LEAVING)
+        found = _held_by_threads()
+    if found is None:
+        threading = sys.modules.get("threading")
+        others = cleared and threading is not None and threading.active_count() > 1
+        return [f"other threads keep inheritable capabilities; {_START_LATER}"] if others else []
+    return [f"thread {name} keeps capabilities {held:#x}; {_START_LATER}" for name, held in found.items()]
+
+
+def _held_by_threads() -> dict[str, int] | None:
+    """Answer the inheritable and the permitted capabilities of the other threads that have any."""
+    try:
+        names = {*os.listdir("/proc/self/task")} - {os.path.basename(os.readlink("/proc/thread-self"))}
+    except OSError:  # inside another root directory
+        return None
+    told = {name: _held_by_thread(name) for name in names}
+    return {name: held for name, held in told.items() if held}
+
+
+def _held_by_thread(name: str) -> int:
+    try:
+        with open(f"/proc/self/task/{name}/status", "rb") as file:
+            sets = [int(line.split()[1], 16) for line in file if line.startswith((b"CapInh:", b"CapPrm:"))]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return 0
+    return sets[0] | sets[1]
 
 
 def _way_up() -> list[str]:
