@@ -223,8 +223,16 @@ class Saved:
         self._inherited = {
             stream.number: os.get_inheritable(stream.number) for stream in streams if _is_open(stream.number)
         }
-        self._copies = {number: above_two(number) for number in self._inherited}
-        self._files = {number: os.fstat(copy) for number, copy in self._copies.items()}
+        self._copies: dict[int, int] = {}
+        self._files: dict[int, os.stat_result] = {}
+        try:
+            for number in self._inherited:
+                self._copies[number] = above_two(number)
+                self._files[number] = os.fstat(self._copies[number])
+        except BaseException:
+            # Whoever makes it has nothing yet that could be forgotten.
+            close(*self._copies.values())
+            raise
 
     def put_back(self) -> None:
         """Point everything where it pointed.
