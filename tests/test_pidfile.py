@@ -13,7 +13,7 @@ import lockfile
 import pytest
 
 import daemonry
-from daemonry.pidfile import PIDFileLocked, PIDLockFile, TimeoutPIDLockFile
+from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDLockFile, TimeoutPIDLockFile
 from pidfile_programs import HOLD, TRY, hold
 
 if TYPE_CHECKING:
@@ -288,6 +288,24 @@ def test_nothing_leaves_a_descriptor_open_or_a_signal_blocked(daemons: Daemons, 
     # The harness keeps a pidfd on the holder, which is not ours.
     assert len(now[0]) - len(before[0]) == 1
     assert now[1] == before[1]
+
+
+def test_a_lock_that_cannot_be_had_does_not_leave_the_block_that_it_never_entered(path: Path) -> None:
+    """A subclass may have an end of the block of its own."""
+    left = []
+
+    class Own(PIDLockFile):
+        def __exit__(self, kind: object, error: object, trace: object) -> None:  # type: ignore[override]
+            left.append(kind)
+            super().__exit__(kind, error, trace)
+
+    with pytest.raises(PIDFileError), Own(path / "no" / "x"):
+        pass
+    assert left == []
+    with Own(path) as lock:
+        assert lock.i_am_locking()
+    assert left == [None]
+    assert not path.exists()
 
 
 def test_a_lock_that_nobody_refers_to_any_more_is_still_the_process_s_until_it_ends(daemons: Daemons) -> None:

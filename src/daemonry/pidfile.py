@@ -188,7 +188,8 @@ class PIDLockFile(LockBase):
                 return self._take_in(directory)
         except BaseException:
             # A signal that was held off until the file was there: an acquire that raises has not acquired.
-            self.__exit__()
+            if self._mine() is not None:
+                self.release()
             raise
 
     def _take_in(self, directory: int) -> Holder | None:
