@@ -131,7 +131,7 @@ def close_all_except(kept: Iterable[int]) -> None:
 
 def flush_objects() -> None:
     """Write out what Python's files hold, where they can be found: with its descriptor a file loses that as well."""
-    for each in gc.get_objects():
+    for each in _objects():
         for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
             if issubclass(type(each), kind):
                 # Closed, or it can't be written: then it is the program's to find out, as without us.
@@ -149,12 +149,26 @@ def close_objects(doomed: Callable[[int], bool]) -> None:
     # Only types whose objects the collector tracks. By type() and not by isinstance, which asks an object for its
     # __class__ and wakes up proxies.
     socket: Any = getattr(sys.modules.get("_socket"), "socket", None)
-    for each in gc.get_objects():
+    for each in _objects():
         kind = type(each)
         if issubclass(kind, io.FileIO):
             _close_file(each, doomed)
         elif socket is not None and issubclass(kind, socket) and doomed(socket.fileno(each)):
             socket.detach(each)
+
+
+def _objects() -> list[Any]:
+    """Answer the objects that the collector tracks, also those that the program has frozen."""
+    objects = gc.get_objects()
+    # Python 3.12 freezes a few hundred objects of its own. Frozen again with them would be all of a program that never
+    # asked for it; if it did, the names of a module that is there from the beginning are frozen.
+    if not gc.get_freeze_count() or any(each is vars(os) for each in objects):
+        return objects
+    gc.unfreeze()
+    try:
+        return gc.get_objects()
+    finally:
+        gc.freeze()
 
 
 # multiprocessing talks to its helpers by bare numbers, and would go on writing to whatever file gets them.
