@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from telling_programs import launch, told
 
 if TYPE_CHECKING:
@@ -58,3 +60,82 @@ def test_a_program_that_freezes_nothing_has_nothing_frozen(daemons: Daemons) -> 
         """,
     )
     assert after == before
+
+
+def test_the_ends_of_a_pipe_and_of_a_queue_of_multiprocessing_are_closed_as_objects(daemons: Daemons) -> None:
+    """They write to no other file, and close none."""
+    assert told(
+        daemons,
+        """
+        import multiprocessing
+        reading, writing = multiprocessing.Pipe()
+        queue = multiprocessing.SimpleQueue()
+        with DaemonContext(detach_process=True):
+            new = [os.open(path(str(number)), os.O_RDWR | os.O_CREAT) for number in range(20)]
+            refused = 0
+            for put in (writing.send, reading.send, queue.put):
+                try:
+                    put("stray")
+                except OSError:
+                    refused += 1
+            ends = [end.closed for end in (reading, writing, queue._reader, queue._writer)]
+            del reading, writing, queue, put
+            gc.collect()
+            tell([ends, refused, [number for number in new if not is_open(number) or os.fstat(number).st_size]])
+        """,
+    ) == [[True] * 4, 3, []]
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_an_end_of_a_pipe_of_multiprocessing_that_is_preserved_goes_on_working(daemons: Daemons, detach: bool) -> None:
+    assert (
+        told(
+            daemons,
+            f"""
+        import multiprocessing
+        reading, writing = multiprocessing.Pipe(duplex=False)
+        with DaemonContext(detach_process={detach}, files_preserve=[reading, writing]):
+            writing.send("kept")
+            tell(reading.recv())
+        """,
+        )
+        == "kept"
+    )
+
+
+@pytest.mark.parametrize("end", ["memory.close()", "del memory"])
+def test_shared_memory_closes_no_other_file_and_can_be_used(daemons: Daemons, end: str) -> None:
+    pytest.importorskip("_posixshmem")
+    assert told(
+        daemons,
+        f"""
+        from multiprocessing.shared_memory import SharedMemory
+        memory = SharedMemory(create=True, size=100)
+        memory.buf[0] = 7
+        memory.unlink()
+        with DaemonContext(detach_process=True):
+            new = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+            used = memory.buf[0]
+            {end}
+            gc.collect()
+            tell([used, [number for number in new if not is_open(number)]])
+        """,
+    ) == [7, []]
+
+
+def test_shared_memory_closes_no_file_that_is_written_at_the_very_end(daemons: Daemons) -> None:
+    pytest.importorskip("_posixshmem")
+    launch(
+        daemons,
+        """
+        from multiprocessing.shared_memory import SharedMemory
+        memory = SharedMemory(create=True, size=100)
+        memory.unlink()
+        context = DaemonContext(detach_process=False).__enter__()
+        # What sys holds goes last.
+        sys.new = [open(path(str(number)), "w") for number in range(20)]
+        for file in sys.new:
+            file.write("new")
+        """,
+    )
+    assert [number for number in range(20) if (daemons.directory / str(number)).read_text() != "new"] == []

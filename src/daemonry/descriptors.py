@@ -148,13 +148,25 @@ def close_objects(doomed: Callable[[int], bool]) -> None:
     """
     # Only types whose objects the collector tracks. By type() and not by isinstance, which asks an object for its
     # __class__ and wakes up proxies.
-    socket: Any = getattr(sys.modules.get("_socket"), "socket", None)
+    kinds = _kinds()
     for each in _objects():
-        kind = type(each)
-        if issubclass(kind, io.FileIO):
-            _close_file(each, doomed)
-        elif socket is not None and issubclass(kind, socket) and doomed(socket.fileno(each)):
-            socket.detach(each)
+        for kind, close_one in kinds:
+            if issubclass(type(each), kind):
+                close_one(each, doomed)
+
+
+def _kinds() -> list[tuple[type, Callable[[Any, Callable[[int], bool]], None]]]:
+    """Answer the types, of those that the program has imported, and what closes an object of each."""
+    kinds: list[tuple[type, Callable[[Any, Callable[[int], bool]], None]]] = [(io.FileIO, _close_file)]
+    for module, name, close_one in (
+        ("_socket", "socket", _detach_socket),
+        ("multiprocessing.connection", "_ConnectionBase", _forget_connection),
+        ("multiprocessing.shared_memory", "SharedMemory", _forget_shared_memory),
+    ):
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None:
+            kinds.append((kind, close_one))
+    return kinds
 
 
 def _objects() -> list[Any]:
@@ -197,6 +209,42 @@ def _close_file(file: Any, doomed: Callable[[int], bool]) -> None:
     with suppress(OSError, ValueError):  # it is closed, as an object or only its descriptor
         if doomed(io.FileIO.fileno(file)) and file.closefd:
             io.FileIO.close(file)
+
+
+def _detach_socket(socket: Any, doomed: Callable[[int], bool]) -> None:
+    kind: Any = sys.modules["_socket"].socket
+    if doomed(kind.fileno(socket)):
+        kind.detach(socket)
+
+
+def _forget_connection(connection: Any, doomed: Callable[[int], bool]) -> None:
+    """Let an end of a pipe, or of a queue, of multiprocessing be what it is when it is closed."""
+    number = vars(connection).get("_handle")
+    if isinstance(number, int) and doomed(number):
+        connection._handle = None
+
+
+def _forget_shared_memory(memory: Any, doomed: Callable[[int], bool]) -> None:
+    number = vars(memory).get("_fd", -1)
+    if number >= 0 and doomed(number):
+        memory._fd = -1
+        # Its map has a descriptor of its own, which nobody is told, and would close that number when it is closed or
+        # collected. What is mapped can still be used.
+        _keep_for_good(memory._mmap)
+        memory._mmap = None
+
+
+_kept_for_good: list[object] = []
+
+
+def _keep_for_good(item: object) -> None:
+    """Have an object outlive the program's files, which are closed after the names of this module are gone."""
+    try:
+        from ctypes import py_object, pythonapi
+    except ImportError:
+        _kept_for_good.append(item)
+    else:
+        pythonapi.Py_IncRef(py_object(item))
 
 
 def _gaps(kept: list[int]) -> list[tuple[int, int]]:
