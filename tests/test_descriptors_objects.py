@@ -139,3 +139,47 @@ def test_shared_memory_closes_no_file_that_is_written_at_the_very_end(daemons: D
         """,
     )
     assert [number for number in range(20) if (daemons.directory / str(number)).read_text() != "new"] == []
+
+
+@pytest.mark.parametrize("held", ["os.scandir('/')", "[os.scandir('/')]", "walk()", "select.epoll()", "selector()"])
+def test_a_directory_that_is_being_read_and_an_epoll_object_close_no_other_file(daemons: Daemons, held: str) -> None:
+    assert (
+        told(
+            daemons,
+            f"""
+        import select, selectors
+        def walk():
+            with os.scandir("/") as entries:
+                yield from entries
+        def selector():
+            made = selectors.EpollSelector()
+            made.register(os.pipe()[0], selectors.EVENT_READ)
+            return made
+        held = {held}
+        if hasattr(held, "__next__"):
+            next(held)
+        with DaemonContext(detach_process=True):
+            new = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+            del held
+            gc.collect()
+            tell([number for number in new if not is_open(number)])
+        """,
+        )
+        == []
+    )
+
+
+def test_an_epoll_object_that_is_preserved_goes_on_working(daemons: Daemons) -> None:
+    assert told(
+        daemons,
+        """
+        import select
+        reading, writing = os.pipe()
+        kept, closed = select.epoll(), select.epoll()
+        closed.close()
+        kept.register(reading, select.EPOLLIN)
+        with DaemonContext(detach_process=True, files_preserve=[kept, reading, writing]):
+            os.write(writing, b"1")
+            tell([kept.poll(1) == [(reading, select.EPOLLIN)], closed.closed])
+        """,
+    ) == [True, True]

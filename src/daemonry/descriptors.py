@@ -16,7 +16,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Iterator
     from typing import Any
 
 FIRST_CLOSED = 3
@@ -122,6 +122,7 @@ def close_all_except(kept: Iterable[int]) -> None:
     directory = None if close is not None else _listing()
     _forget_helpers(numbers)
     close_objects(lambda number: number >= FIRST_CLOSED and number not in numbers)
+    _close_directories()
     if close is not None:
         for first, last in _gaps(sorted(numbers)):
             close(first, last)
@@ -153,6 +154,30 @@ def close_objects(doomed: Callable[[int], bool]) -> None:
         for kind, close_one in kinds:
             if issubclass(type(each), kind):
                 close_one(each, doomed)
+    for each in _untracked(getattr(sys.modules.get("select"), "epoll", None)):
+        if doomed(-1 if each.closed else each.fileno()):
+            each.close()
+
+
+def _close_directories() -> None:
+    """Close the iterators of os.scandir: none tells its number, so nobody has preserved one."""
+    # closedir(3) frees what another thread may be reading from just now.
+    if len(sys._current_frames()) > 1:
+        return
+    for kind in type.__subclasses__(object):
+        # The type has no name in any module.
+        if (kind.__module__, kind.__name__) == ("posix", "ScandirIterator"):
+            for each in _untracked(kind):
+                each.close()
+
+
+def _untracked(kind: Any) -> Iterator[Any]:
+    """Yield the objects of a type that the collector does not track: those to which one that it tracks refers."""
+    objects = _objects() if kind is not None else []
+    for start in range(0, len(objects), 1000):  # not at once: a large program has millions of references
+        for each in gc.get_referents(*objects[start : start + 1000]):
+            if type(each) is kind:
+                yield each
 
 
 def _kinds() -> list[tuple[type, Callable[[Any, Callable[[int], bool]], None]]]:
