@@ -183,3 +183,39 @@ def test_an_epoll_object_that_is_preserved_goes_on_working(daemons: Daemons) -> 
             tell([kept.poll(1) == [(reading, select.EPOLLIN)], closed.closed])
         """,
     ) == [True, True]
+
+
+def test_a_signal_writes_into_no_other_file(daemons: Daemons) -> None:
+    assert told(
+        daemons,
+        """
+        reading, writing = socket.socketpair()
+        writing.setblocking(False)
+        signal.set_wakeup_fd(writing.fileno())
+        with DaemonContext(detach_process=True, signal_map={signal.SIGUSR1: lambda *_: None}):
+            new = [os.open(path(str(number)), os.O_RDWR | os.O_CREAT) for number in range(20)]
+            for number in new:
+                os.set_blocking(number, False)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            tell([signal.set_wakeup_fd(-1), [number for number in new if os.fstat(number).st_size]])
+        """,
+    ) == [-1, []]
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_wakeup_descriptor_that_is_preserved_is_written_to(daemons: Daemons, detach: bool) -> None:
+    assert (
+        told(
+            daemons,
+            f"""
+        reading, writing = socket.socketpair()
+        writing.setblocking(False)
+        signal.set_wakeup_fd(writing.fileno())
+        usual = {{signal.SIGUSR1: lambda *_: None}}
+        with DaemonContext(detach_process={detach}, signal_map=usual, files_preserve=[reading, writing]):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            tell(reading.recv(9)[0] == signal.SIGUSR1)
+        """,
+        )
+        is True
+    )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # From the ground up.
 STOREYS = (
     {"errors", "record", "forks", "libc", "hold", "closing"},
-    {"process", "kernel_lock", "walk", "report", "sd_notify", "sd_listen"},
+    {"process", "kernel_lock", "walk", "report", "sd_notify", "sd_listen", "bare_numbers"},
     {"pidfile_errors", "seal", "log_file"},
     {"witness", "pidfile_reading"},
     {"pidfile_on_disk"},

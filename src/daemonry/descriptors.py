@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 
+from . import bare_numbers
 from .closing import close
 from .errors import InvalidOption
 from .libc import close_range
@@ -120,14 +121,18 @@ def close_all_except(kept: Iterable[int]) -> None:
     numbers = {number for number in kept if FIRST_CLOSED <= number <= _LAST}
     close = close_range()
     directory = None if close is not None else _listing()
-    _forget_helpers(numbers)
-    close_objects(lambda number: number >= FIRST_CLOSED and number not in numbers)
-    _close_directories()
+    _let_go(lambda number: number >= FIRST_CLOSED and number not in numbers)
     if close is not None:
         for first, last in _gaps(sorted(numbers)):
             close(first, last)
     elif directory is not None:
         _close_listed(directory, numbers)
+
+
+def _let_go(doomed: Callable[[int], bool]) -> None:
+    bare_numbers.forget(doomed)
+    close_objects(doomed)
+    _close_directories()
 
 
 def flush_objects() -> None:
@@ -206,27 +211,6 @@ def _objects() -> list[Any]:
         return gc.get_objects()
     finally:
         gc.freeze()
-
-
-# multiprocessing talks to its helpers by bare numbers, and would go on writing to whatever file gets them.
-_HELPERS = {
-    "multiprocessing.resource_tracker": ("_resource_tracker", "_fd", ("_fd", "_pid")),
-    "multiprocessing.forkserver": (
-        "_forkserver",
-        "_forkserver_alive_fd",
-        ("_forkserver_alive_fd", "_forkserver_address", "_forkserver_pid"),
-    ),
-}
-
-
-def _forget_helpers(kept: Container[int]) -> None:
-    """Let multiprocessing start helpers of the daemon's own when it needs them: those of the launcher end with it."""
-    for module, (instance, descriptor, names) in _HELPERS.items():
-        helper = getattr(sys.modules.get(module), instance, None)
-        number = getattr(helper, descriptor, None)
-        if number is not None and number not in kept:
-            for name in names:
-                setattr(helper, name, None)
 
 
 def _close_file(file: Any, doomed: Callable[[int], bool]) -> None:
