@@ -219,3 +219,48 @@ def test_a_wakeup_descriptor_that_is_preserved_is_written_to(daemons: Daemons, d
         )
         is True
     )
+
+
+CRASHING = """
+    import faulthandler
+    def crash():
+        new = [os.open(path(f"new-{number}"), os.O_RDWR | os.O_CREAT) for number in range(20)]
+        os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+@pytest.mark.parametrize("given", ["old", "old.fileno()"])
+@pytest.mark.parametrize("also", ["", "faulthandler.register(signal.SIGUSR2)"])
+def test_the_report_of_a_crash_goes_to_standard_error_when_its_file_is_closed(
+    daemons: Daemons, given: str, also: str
+) -> None:
+    launch(
+        daemons,
+        CRASHING,
+        f"""
+        old = open(path("old"), "w")
+        faulthandler.enable(file={given})
+        {also}
+        with DaemonContext(detach_process=True, stderr=path("errors")):
+            crash()
+        """,
+    )
+    assert "Segmentation fault" in (daemons.directory / "errors").read_text()
+    assert [each.name for each in daemons.directory.glob("new-*") if each.stat().st_size] == []
+
+
+@pytest.mark.parametrize("also", ["", "faulthandler.register(signal.SIGUSR2)"])
+def test_the_report_of_a_crash_goes_to_its_file_when_that_is_preserved(daemons: Daemons, also: str) -> None:
+    launch(
+        daemons,
+        CRASHING,
+        f"""
+        old = open(path("old"), "w")
+        faulthandler.enable(file=old)
+        {also}
+        with DaemonContext(detach_process=True, stderr=path("errors"), files_preserve=[old]):
+            crash()
+        """,
+    )
+    assert "Segmentation fault" in (daemons.directory / "old").read_text()
+    assert (daemons.directory / "errors").read_text() == ""

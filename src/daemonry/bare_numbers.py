@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from contextlib import suppress
@@ -11,12 +12,16 @@ from .hold import signals_held_off
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+STANDARD_ERROR = 2
 
 
 def forget(doomed: Callable[[int], bool]) -> None:
     """Have Python itself, and its modules, use no number any more that is ``doomed``; before it is closed."""
     _forget_helpers(doomed)
     _forget_wakeup(doomed)
+    _move_crash_reports(doomed)
 
 
 # multiprocessing talks to its helpers by bare numbers, and would go on writing to whatever file gets them.
@@ -48,3 +53,26 @@ def _forget_wakeup(doomed: Callable[[int], bool]) -> None:
         if number >= 0 and not doomed(number):
             # Whether it shall warn can't be asked; asyncio does not want it, for a full pipe wakes all the same.
             signal.set_wakeup_fd(number, warn_on_full_buffer=False)
+
+
+def _move_crash_reports(doomed: Callable[[int], bool]) -> None:
+    """Have faulthandler write to standard error, unless its file is known to stay open."""
+    handler: Any = sys.modules.get("faulthandler")
+    if handler is None or not handler.is_enabled():
+        return
+    before = _files_of(handler)
+    handler.enable(file=STANDARD_ERROR)
+    # It refers to its files, that for crashes last, but to none when it was given a number; that it tells nobody.
+    if len(before) > len(_files_of(handler)) and not _is_lost(before[-1], doomed):
+        handler.enable(file=before[-1])
+
+
+def _files_of(handler: object) -> list[Any]:
+    return [each for each in gc.get_referents(handler) if hasattr(each, "fileno")]
+
+
+def _is_lost(file: Any, doomed: Callable[[int], bool]) -> bool:
+    try:
+        return doomed(file.fileno())
+    except (OSError, ValueError):  # it is closed, and its number may be another's already
+        return True
