@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import DaemonContext, InvalidOption
+from daemonry import DaemonContext, InvalidOption, PIDLockFile
 from harness.waiting import read_json, wait_for
 
 if TYPE_CHECKING:
@@ -122,3 +122,65 @@ def test_a_path_is_no_pidfile(pidfile: str | bytes, tmp_path: Path) -> None:
     given = tmp_path / "daemon.pid" if pidfile == "path" else pidfile
     with pytest.raises(InvalidOption, match=r"pidfile: must be a context manager such as PIDLockFile\("):
         DaemonContext(pidfile=given).plan()
+
+
+OPENED = """
+import logging, sys
+from daemonry import DaemonContext, DaemonStartError
+logging.basicConfig(filename="log")
+context = DaemonContext(detach_process=True, ready=sys.argv[1], working_directory=".")
+context.open()
+raise ValueError("the real reason")
+"""
+
+
+def test_an_exception_that_ends_a_context_without_a_block_is_logged(daemons: Daemons) -> None:
+    daemons.launch(OPENED, "auto").check()
+    log = daemons.directory / "log"
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert log.read_text().startswith("CRITICAL:daemonry:")
+    assert "ValueError: the real reason\n" in log.read_text()
+
+
+def test_an_exception_before_a_context_without_a_block_is_ready_is_told_by_the_launcher(daemons: Daemons) -> None:
+    launched = daemons.launch(OPENED, "manual")
+    assert launched.status == 1
+    assert "step body: ValueError: the real reason\n" in launched.stderr
+
+
+@pytest.mark.reliability("The program's own code")
+def test_a_child_that_opens_the_daemons_context_gives_nothing_of_the_daemons_back(daemons: Daemons) -> None:
+    daemons.launch(
+        """
+        import os
+        from daemonry import DaemonContext, DaemonStartError, PIDLockFile
+
+        def note(*words):
+            with open("said", "a") as file:
+                print(*words, file=file)
+
+        with DaemonContext(detach_process=True, working_directory=".", pidfile=PIDLockFile("pid")) as context:
+            daemon = os.getpid()
+            context.exit_stack.callback(lambda: note("given back", os.getpid() == daemon))
+            if os.fork() == 0:
+                try:
+                    context.open()
+                except DaemonStartError as error:
+                    note("refused", error.pid == daemon)
+                finally:
+                    os._exit(0)
+            os.wait()
+            note("still held", context.pidfile.i_am_locking())
+        """
+    ).check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    said = (daemons.directory / "said").read_text().splitlines()
+    assert said == ["refused True", "still held True", "given back True"]
+
+
+@pytest.mark.parametrize("option", ["stdout", "stderr"])
+def test_a_pidfile_is_not_the_file_of_a_stream_too(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    context = DaemonContext(pidfile=PIDLockFile(path), **{option: path})
+    with pytest.raises(InvalidOption, match=rf"pidfile: {path} is the file of {option} already"):
+        context.plan()

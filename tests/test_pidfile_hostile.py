@@ -272,3 +272,15 @@ def test_contents_that_are_no_pid_hinder_no_start(tmp_path: Path, text: bytes) -
     assert not lock.is_locked()
     with lock:
         assert path.read_bytes() == b"%d\n" % os.getpid()
+
+
+@pytest.mark.parametrize("first", ["4194305\n", "a line\n", "4194305 and more\n"])
+def test_a_file_that_is_more_than_a_pidfile_can_be_is_left_as_it_is_though_it_begin_with_a_number(
+    tmp_path: Path, first: str
+) -> None:
+    """Somebody has given the path of another file."""
+    path = tmp_path / "readings.txt"
+    path.write_text(first + "50001\n" * 1000)
+    with pytest.raises(PIDFileError, match="it holds something else than the number of a process"):
+        PIDLockFile(path).acquire()
+    assert path.read_text() == first + "50001\n" * 1000

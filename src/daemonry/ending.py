@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -43,6 +44,7 @@ class Ending(Options):
         "_pidfile_entered",
         "_plan",
         "_ready_said",
+        "_shown_before",
         "_step",
         "_stop_wish",
         "_suppressed",
@@ -71,6 +73,7 @@ class Ending(Options):
         self._drop_unwritten: Callable[[], object] = bool
         self._ended_by: Any = (None, None, None)
         self._told: BaseException | None = None
+        self._shown_before: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
@@ -128,7 +131,12 @@ class Ending(Options):
 
     def _close_at_exit(self) -> None:
         try:
-            Ending.__exit__(self, None, None, None)
+            # Of a context that was opened without a block nobody tells what has ended it, but Python, who has shown it.
+            error = _shown()
+            if error is None or error is self._shown_before:
+                Ending.__exit__(self, None, None, None)
+            else:
+                Ending.__exit__(self, type(error), error, error.__traceback__)
         finally:
             # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
             self._leaving = True
@@ -191,6 +199,7 @@ class Ending(Options):
             self._leaving = self._was_asked_to_stop
 
     def _expect_exit(self) -> None:
+        self._shown_before = _shown()
         # The first shall be the last to run: after all that may write something at the exit.
         self._drop_unwritten = partial(streams.drop_unwritten, self._values.streams.streams, os.getpid())
         atexit.register(self._drop_unwritten)
@@ -329,3 +338,9 @@ class Ending(Options):
         if self._tie is None:
             self._exit_stack.callback(lambda: put_back() if self._is_opening else None)
             self._forgotten_when_open.callback(forget)
+
+
+def _shown() -> BaseException | None:
+    """Answer the uncaught exception that Python has shown last; see sys.last_value."""
+    error: BaseException | None = getattr(sys, "last_value", None)
+    return error

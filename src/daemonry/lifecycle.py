@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from weakref import WeakValueDictionary
 
 from . import failures, logs, sd_listen
@@ -73,6 +73,8 @@ class Lifecycle(Ending):
         """
         if self.is_open:
             return
+        if {self._opener, self._opening} - {None, os.getpid()}:
+            self._exit_stack = ExitStack()  # what was in it is another process's, whose child this is
         self._start_over()
         self._opening = os.getpid()
         try:

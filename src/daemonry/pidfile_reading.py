@@ -89,11 +89,12 @@ def _strangeness_of(fd: int) -> str | None:
 
 
 def _is_other(fd: int) -> bool:
-    """Whether the file holds more than a pidfile can, and no number: then somebody has given the path of another file.
+    """Whether the file holds more than a pidfile can: then somebody has given the path of another file.
 
-    Short nonsense is what a broken program, or a power failure, has left of a pidfile.
+    Also when it begins with a number, as a table may. Short nonsense is what a broken program, or a power failure, has
+    left of a pidfile.
     """
-    return pid_in(fd) is None and os.fstat(fd).st_size > _LONGEST_LINE
+    return os.fstat(fd).st_size > _LONGEST_LINE and not is_number_alone(fd)
 
 
 def is_number_alone(fd: int) -> bool:

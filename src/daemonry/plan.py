@@ -220,6 +220,8 @@ class Plan:
     def pidfile(self) -> Pidfile:
         lock = self._options.pidfile
         _require_usable_lock(lock)
+        if "redirect_streams" in self._steps and "lock_pidfile" in self._steps:
+            _require_file_of_its_own(lock, self.streams.streams)
         return Pidfile(lock=lock)
 
     @cached_property
@@ -296,6 +298,14 @@ def _can_be_variable(name: Any, value: Any) -> bool:
         return False
     text = isinstance(name, str) and isinstance(value, str)
     return text and name != "" and "=" not in name and not any(b"\0" in each for each in encoded)
+
+
+def _require_file_of_its_own(lock: Any, found: Iterable[streams.Stream]) -> None:
+    path = getattr(lock, "path", None)
+    for stream in found:
+        # The log would be taken for a left-over, and taken away.
+        if isinstance(path, str) and stream.source == os.path.abspath(path):
+            raise InvalidOption("pidfile", f"{path} is the file of {stream.name} already")
 
 
 def _require_usable_lock(lock: Any) -> None:
