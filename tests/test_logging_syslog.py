@@ -153,6 +153,33 @@ def test_an_exit_is_told_by_its_text(syslog: Syslog, body: str, status: int, tex
     assert syslog.texts() == texts
 
 
+NO_TEXT = "os.fsdecode(b'caf\\xe9.conf')"
+
+
+@pytest.mark.parametrize(
+    ("body", "first", "last"),
+    [
+        (
+            f"open({NO_TEXT})",
+            r"the daemon ends: No such file or directory: caf\udce9.conf",
+            r"FileNotFoundError: [Errno 2] No such file or directory: 'caf\udce9.conf'",
+        ),
+        (f"sys.exit('there is no ' + {NO_TEXT})", r"there is no caf\udce9.conf", r"there is no caf\udce9.conf"),
+        (
+            f"raise RuntimeError('cannot read ' + {NO_TEXT})",
+            r"the daemon ends: RuntimeError: cannot read caf\udce9.conf",
+            r"RuntimeError: cannot read caf\udce9.conf",
+        ),
+    ],
+)
+def test_a_name_that_is_no_text_is_told_as_an_escape(syslog: Syslog, body: str, first: str, last: str) -> None:
+    """It comes of os.listdir() as surrogates, which syslog(3) does not get by way of Python."""
+    syslog.run(body).check(1)
+    texts = syslog.texts()
+    assert (texts[0], texts[-1]) == (first, last)
+    assert not [text for text in texts if "UnicodeEncodeError" in text]
+
+
 def test_threads_and_unraisable_exceptions_are_told_and_the_daemon_goes_on(daemons: Daemons, syslog: Syslog) -> None:
     body = """
 thread = threading.Thread(target=fail, name="worker")

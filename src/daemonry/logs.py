@@ -311,7 +311,12 @@ def _tell_syslog(message: str, error: BaseException | None) -> None:
 
         lines += "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
     for line in lines:
-        syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, line.replace("\0", "\\0"))
+        syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, _sayable(line))
+
+
+def _sayable(line: str) -> str:
+    # The name of a file need not be text: os.fsdecode() makes surrogates of its bytes, and syslog() refuses those.
+    return line.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def watch_stray_failures() -> Callable[[], None]:
