@@ -242,25 +242,44 @@ def test_one_stream_that_cannot_be_reopened_does_not_hinder_the_other(daemons: D
     daemons.stop(speaker.pid)
 
 
-def test_where_nobody_logs_what_cannot_be_reopened_is_told_on_stderr(daemons: Daemons) -> None:
+FAILS = """
+import logging
+class Collector(logging.Handler):
+    def emit(self, record):
+        raise OSError("the collector is down")
+logging.getLogger().addHandler(Collector())
+"""
+
+
+@pytest.mark.parametrize(
+    ("set_up", "end"),
+    [
+        ("", ""),
+        (FAILS, r"a logging handler failed in being told of a failure\n(.*\n)+OSError: the collector is down\n"),
+    ],
+    ids=["no handler", "one that fails"],
+)
+def test_where_nobody_logs_what_cannot_be_reopened_is_told_on_stderr(daemons: Daemons, set_up: str, end: str) -> None:
     running = daemons.start(
         """
-        import os
+        import os, sys
         from daemonry import DaemonContext
         from harness.probe import publish
+        exec(sys.argv[1])
         os.mkdir("logs")
         options = {"stdout": "logs/out", "stderr": "err", "working_directory": "."}
         with DaemonContext(detach_process=False, signal_map={"HUP": "reopen_streams"}, **options) as context:
             os.rename("logs", "gone")
             publish("pid", os.getpid())
             context.wait()
-        """
+        """,
+        set_up,
     )
     pid = read_json(daemons.directory / "pid")
     os.kill(pid, signal.SIGHUP)
     log = daemons.directory / "err"
-    wait_for(log.read_text, what="a word on stderr")
-    assert re.fullmatch(r"cannot reopen: .* '.*/logs/out'\n", log.read_text())
+    told = rf"{end}cannot reopen: .* '.*/logs/out'\n"
+    wait_for(lambda: re.fullmatch(told, log.read_text()), what="a word on stderr")
     daemons.stop(running.pid)
 
 

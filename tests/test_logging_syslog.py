@@ -131,6 +131,55 @@ def test_it_is_told_to_the_logging_handlers_as_well_once_each(daemons: Daemons, 
     assert syslog.texts().count("the daemon ends: ValueError: bad value") == 1
 
 
+FAILS_IN_EMIT = """
+class Collector(logging.Handler):
+    def emit(self, record):
+        raise OSError("the collector is down")
+logging.getLogger().addHandler(Collector())
+"""
+FAILS_IN_ITS_FILTER = """
+class Picky(logging.Filter):
+    def filter(self, record):
+        raise OSError("the collector is down")
+handler = logging.StreamHandler(open("unused", "w"))
+handler.addFilter(Picky())
+logging.getLogger().addHandler(handler)
+"""
+FAILS_BEFORE_ALL = """
+def refuse(record):
+    raise OSError("the collector is down")
+logging.getLogger("daemonry").addFilter(refuse)
+"""
+BEHIND = "logging.getLogger().addHandler(logging.FileHandler('log'))"
+
+
+@pytest.mark.parametrize("fails", [FAILS_IN_EMIT, FAILS_IN_ITS_FILTER, FAILS_BEFORE_ALL])
+def test_a_handler_that_fails_is_told_of_and_keeps_nobody_from_being_told(
+    daemons: Daemons, syslog: Syslog, fails: str
+) -> None:
+    """The handlers behind it are told, and syslog; the body's exception goes on."""
+    text = "the daemon ends: ValueError: bad value"
+    syslog.run("fail()", f"{fails}\n{BEHIND}").check(1)
+    texts = syslog.texts()
+    assert texts[0] == text
+    assert texts.count("ValueError: bad value") == 1
+    assert texts.count("a logging handler failed in being told of a failure") == 1
+    assert "the collector is down" in texts[-1]
+    assert (daemons.directory / "log").read_text().count(text) == 1
+
+
+def test_the_handlers_before_one_that_fails_are_told_once(daemons: Daemons, syslog: Syslog) -> None:
+    set_up = f"logging.basicConfig(filename='log')\n{FAILS_IN_EMIT}{FAILS_IN_EMIT}"
+    syslog.run("fail()", set_up).check(1)
+    assert (daemons.directory / "log").read_text().count("the daemon ends: ValueError: bad value") == 1
+    assert syslog.texts().count("a logging handler failed in being told of a failure") == 2
+
+
+def test_a_threads_failure_is_told_though_a_handler_fails(syslog: Syslog) -> None:
+    syslog.run("thread = threading.Thread(target=fail); thread.start(); thread.join()", FAILS_IN_EMIT).check(0)
+    assert "ValueError: bad value" in syslog.texts()
+
+
 @pytest.mark.parametrize("stream", ["'errors'", "open('errors', 'a')"])
 def test_nothing_is_told_where_standard_error_is_kept(daemons: Daemons, syslog: Syslog, stream: str) -> None:
     syslog.run("fail()", f"options['stderr'] = {stream}").check(1)

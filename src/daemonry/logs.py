@@ -246,25 +246,83 @@ def prepare(discarded: bool) -> None:
         import syslog  # noqa: F401
 
 
-def tell(message: str, error: BaseException | None, discarded: bool) -> None:
+def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
     """Log a failure with its traceback: to the handlers that there are, and to syslog where ``stderr`` is discarded.
 
-    Where neither is the case Python itself will say it on ``stderr``.
+    Where neither is the case Python itself will say it on ``stderr``. A handler that fails is told of as well, and
+    keeps nobody else from being told.
+
+    Answer whether anybody has been told.
     """
-    logger = _logger_with_handlers()
-    if logger is not None:
-        logger.critical(message, exc_info=error)
+    told, refusals = _tell_handlers(message, error)
+    say = _tell_syslog if discarded else _tell_stderr
     if discarded:
-        _tell_syslog(message, error)
+        say(_lines_of(message, error))
+    for refusal in refusals:
+        # Without what it was raised in the wake of: that is the very failure.
+        say(_lines_of("a logging handler failed in being told of a failure", refusal, chain=False))
+    return told or discarded
 
 
 def tell_and_go_on(message: str, error: BaseException, discarded: bool) -> None:
     """Log a failure that the daemon survives: no exception will say it on ``stderr`` where nobody logs."""
-    tell(message, error, discarded)
-    if not discarded and _logger_with_handlers() is None:
-        # Not by sys.stderr: a signal's handler may have interrupted a write to it, and would make a second one fail.
-        with suppress(OSError):
-            os.write(2, f"{message}\n".encode("utf-8", "backslashreplace"))
+    if not tell(message, error, discarded):
+        _tell_stderr([message])
+
+
+def _tell_stderr(lines: list[str]) -> None:
+    # Not by sys.stderr: a signal's handler may have interrupted a write to it, and would make a second one fail.
+    with suppress(OSError):
+        os.write(2, "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+
+
+def _tell_handlers(message: str, error: BaseException | None) -> tuple[bool, list[Exception]]:
+    """Answer whether a handler has taken it, and what those have raised that have not."""
+    logger = _logger_with_handlers()
+    if logger is None:
+        return False, []
+    try:
+        logger.critical(message, exc_info=error)
+    except Exception as refusal:
+        return _tell_those_behind(refusal, logger, message, error)
+    return True, []
+
+
+# Only when one has failed: else it is the logger's to hand round, whatever a program or a library has made of that.
+def _tell_those_behind(
+    refusal: Exception, logger: Any, message: str, error: BaseException | None
+) -> tuple[bool, list[Exception]]:
+    logging: Any = sys.modules["logging"]
+    raised = (type(error), error, error.__traceback__) if error is not None else None
+    record = logger.makeRecord(logger.name, logging.CRITICAL, __file__, 0, message, (), raised)
+    some = _handlers_of(logger)
+    reached = _position_of(refusal, some)
+    told, refusals = reached > 1, [refusal]
+    for handler in some[reached:]:
+        try:
+            handler.handle(record)
+            told = True
+        except Exception as another:
+            refusals.append(another)
+    return told, refusals
+
+
+def _handlers_of(logger: Any) -> list[Any]:
+    """Answer the handlers that a logger's records come to, in their order."""
+    found: list[Any] = []
+    while logger is not None:
+        found += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    return found
+
+
+def _position_of(refusal: Exception, some: list[Any]) -> int:
+    """Answer how many of the handlers had been reached when one of them, or before them a filter, raised this."""
+    trace, callers = refusal.__traceback__, []
+    while trace is not None:
+        callers.append(trace.tb_frame.f_locals.get("self"))
+        trace = trace.tb_next
+    return next((at for at, handler in enumerate(some, 1) if any(handler is each for each in callers)), 0)
 
 
 def _logger_with_handlers() -> Any:
@@ -302,14 +360,19 @@ def connect(discarded: bool) -> None:
         syslog.openlog(logoption=syslog.LOG_PID | syslog.LOG_NDELAY, facility=syslog.LOG_DAEMON)
 
 
-def _tell_syslog(message: str, error: BaseException | None) -> None:
-    import syslog
-
+def _lines_of(message: str, error: BaseException | None, chain: bool = True) -> list[str]:
     lines = message.splitlines()
     if error is not None:
         import traceback
 
-        lines += "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+        told = traceback.format_exception(type(error), error, error.__traceback__, chain=chain)
+        lines += "".join(told).splitlines()
+    return lines
+
+
+def _tell_syslog(lines: list[str]) -> None:
+    import syslog
+
     for line in lines:
         syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, _sayable(line))
 
