@@ -283,6 +283,52 @@ def test_preserved_descriptors_are_the_logs_own_and_no_more(daemons: Daemons) ->
     daemons.stop(pid)
 
 
+LOCKED_AT_THE_FORK = """
+    import io, logging, sys, threading
+    import daemonry
+
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            entered.set()
+            leave.wait()
+            return len(data)
+
+    class Context(daemonry.DaemonContext):
+        def leave_init(self):
+            threading.Thread(target=logging.warning, args=["slowly"]).start()
+            entered.wait()
+            for _ in range(int(sys.argv[1])):
+                threading.Thread(target=leave.wait).start()
+
+        def lock_pidfile(self):
+            raise ValueError("no lock today")
+
+    slow = logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(Slow())))
+    logging.getLogger().addHandler(slow)
+    try:
+        Context(detach_process=True).open()
+    finally:
+        leave.set()
+    """
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_refused_start_does_not_wait_for_a_file_that_a_thread_had_locked_at_the_fork(
+    daemons: Daemons, others: int
+) -> None:
+    """Nobody is left who would unlock it; the witness would end the daemon after a quarter of a minute.
+
+    Without others the thread that flushes may be taken for the one that held the lock: it gets its number.
+    """
+    refused = daemons.launch(LOCKED_AT_THE_FORK, others, timeout=12).check(1)
+    assert "step lock_pidfile: ValueError: no lock today" in refused.stderr
+
+
 def test_loggers_and_handlers_are_files_to_preserve(daemons: Daemons) -> None:
     """Also one that no logger has, and a LoggerAdapter."""
     set_up = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import stat
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _FILE_ATTRIBUTES = ("stream", "sock", "socket")
 # The extension modules of python-systemd and of cysystemd.
 _JOURNAL_LIBRARIES = ("systemd._journal", "cysystemd._journal")
+# Seconds that a flush may take in a process whose handlers may be locked for good.
+_LONGEST_FLUSH = 2.0
 
 
 def handlers() -> list[Any]:
@@ -150,8 +153,46 @@ def _peer_of(socket: Any, number: int) -> Any:
     return None
 
 
+class _Threads:
+    """Whether others were running when this process was forked: a lock that one of them held is held for good here.
+
+    logging makes its own locks anew in the child. Those of the files below, in Python's io, nobody can.
+    """
+
+    running = lost = False
+
+    @classmethod
+    def look(cls) -> None:
+        # Not threading.active_count(), which takes a lock that the thread with this fork may have interrupted.
+        cls.running = len(sys._current_frames()) > 1
+
+    @classmethod
+    def lose(cls) -> None:
+        cls.lost = cls.lost or cls.running
+
+
+os.register_at_fork(before=_Threads.look, after_in_child=_Threads.lose)
+
+
 def flush() -> None:
-    """Write out what the handlers hold."""
+    """Write out what the handlers hold; as far as that can be done in some seconds, where it may not be possible."""
+    if not _Threads.lost:
+        _flush_each()
+        return
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work() -> None:
+        _flush_each()
+        done.release()
+
+    # No signal gets a thread out of waiting for a file's lock. Where no other can be started, what is held is lost.
+    with suppress(RuntimeError):
+        _thread.start_new_thread(work, ())
+        done.acquire(timeout=_LONGEST_FLUSH)
+
+
+def _flush_each() -> None:
     for handler in handlers():
         # Closed, its file full, or a mistake in it: the program meets that again when it uses the handler.
         with suppress(Exception):
