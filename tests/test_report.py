@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,11 +62,13 @@ def pipe() -> Iterator[tuple[int, int]]:
 def written(tell: Callable[[report.Reporter], object]) -> bytes:
     """Answer what a reporter writes."""
     reading, writing = report.pipe()
-    with open(reading, "rb") as stream:
+    # Read meanwhile: a long line is longer than a pipe.
+    with open(reading, "rb") as stream, ThreadPoolExecutor(1) as others:
+        read = others.submit(stream.read)
         reporter = report.Reporter(writing)
         tell(reporter)
         reporter.give_up()
-        return stream.read()
+        return read.result()
 
 
 def read(data: bytes) -> list[Record]:
@@ -75,6 +78,22 @@ def read(data: bytes) -> list[Record]:
 @given(failures)
 def test_a_failure_is_read_as_it_was_written(failure: report.Failed) -> None:
     assert read(written(lambda reporter: reporter.failed(failure))) == [failure]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "日", "\U0001f600", "\udce9", "\0", "\n"])
+@pytest.mark.parametrize("length", [1000, report.LONGEST_LINE // 2, report.LONGEST_LINE])
+def test_a_failure_with_a_long_text_keeps_its_beginning_and_its_end(character: str, length: int) -> None:
+    text = f"a{character * length}z"
+    line = written(lambda reporter: reporter.failed(report.Failed(step="x", message=text, traceback=text, errno=5)))
+    reader = report.Reader()
+    (found,) = [each for at in range(0, len(line), 65536) for each in reader.feed(line[at : at + 65536])]
+    assert isinstance(found, report.Failed)
+    assert (found.step, found.errno) == ("x", 5)
+    whole = report.printable(text)
+    for told in (found.message, found.traceback or ""):
+        beginning, mark, end = told.partition(" … ")
+        assert told == whole or (mark and whole.startswith(beginning) and whole.endswith(end) and beginning and end)
+        assert len(told) > 20_000 or told == whole
 
 
 @given(ends)

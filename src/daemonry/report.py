@@ -164,7 +164,7 @@ class Reporter:
     def failed(self, failure: Failed) -> bool:
         """Tell what stopped the daemon; answer whether somebody was there to be told."""
         try:
-            self._write(b"failed " + _json_line(failure))
+            self._write(_fitting(failure))
         except OSError:  # the program has closed the pipe
             return False
         return self._end.fd is not None
@@ -190,6 +190,24 @@ def _json_line(record: Record) -> bytes:
     import json
 
     return json.dumps(record.fields()).encode("ascii", "backslashreplace")
+
+
+def _fitting(failure: Failed) -> bytes:
+    """Answer the line that tells of a failure, so much of it as the launcher reads."""
+    line, most = b"failed " + _json_line(failure), LONGEST_LINE
+    while len(line) > LONGEST_LINE and most:
+        most //= 2
+        shorter = {name: _cut(getattr(failure, name), most) for name in ("message", "traceback")}
+        line = b"failed " + _json_line(Failed(**{**failure.fields(), **shorter}))
+    return line
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    """Answer the beginning and the end of a long text: what it is about, and what came of it."""
+    if text is None or len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} … {text[len(text) - half :]}"
 
 
 class Reader:
