@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -33,6 +34,11 @@ def children_of(pid: int) -> str:
 
 def command_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
+def wchan(pid: int) -> str:
+    """Answer where in the kernel the process waits."""
+    return Path(f"/proc/{pid}/wchan").read_text()
 
 
 def files_of(pid: int) -> list[int]:
@@ -349,6 +355,37 @@ def test_the_last_words_are_shown_wherever_they_were_written(daemonry: Daemonry)
     """Programs complain on standard error, which may have a file of its own."""
     message = fails(daemonry, 1, "--stderr", "err", "--", "sh", "-c", "echo out; echo no such thing >&2; exit 1")
     assert "  no such thing\n" in message
+
+
+def test_a_fifo_for_a_log_is_not_waited_for_when_the_program_has_ended(daemonry: Daemonry) -> None:
+    """Its reader has ended with it: nobody would write to it any more."""
+    path = daemonry.directory / "fifo"
+    os.mkfifo(path)
+    reader = subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL)
+    flags = ("--pidfile", "fifo.pid", "--output", "fifo")
+    failed = daemonry("start", *flags, "--", "sh", "-c", "echo hello; exit 3", timeout=15).check(1)
+    assert failed.stderr == "daemonry: cannot start the daemon: the program exited with status 3 before it was ready\n"
+    assert not (daemonry.directory / "fifo.pid").exists()
+    reader.wait(10)
+
+
+def test_a_start_that_is_ended_while_it_tells_of_its_failure_leaves_no_pidfile(daemonry: Daemonry) -> None:
+    """Nobody reads what it says: it waits in the middle of it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    pidfile = daemonry.directory / "left.pid"
+    running = daemonry.begin("start", "--pidfile", pidfile, "--settle", "9", "--", "false", stderr=writing)
+    os.close(writing)
+    wait_for(lambda: "pipe_write" in wchan(running.pid), what="it tells of its failure")
+    assert pidfile.exists()
+    running.signal(signal.SIGTERM)
+    assert running.wait().status == -signal.SIGTERM
+    assert not pidfile.exists()
+    os.close(reading)
 
 
 def test_a_program_that_is_killed_is_a_start_that_failed(daemonry: Daemonry) -> None:

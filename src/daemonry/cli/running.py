@@ -168,9 +168,11 @@ def _open(context: Program | Supervisor, target: Target | None, screen: Screen) 
     try:
         context.open()
     except DaemonStartError as error:
-        _tell_failure(error, logs, screen)
-        if error.step != "lock_pidfile":  # else there is none of ours, and what is in the way has been told
-            _clear(target)
+        try:
+            _tell_failure(error, logs, screen)
+        finally:
+            if error.step != "lock_pidfile":  # else there is none of ours, and what is in the way has been told
+                _clear(target)
         return status_of(error)
     except (KeyboardInterrupt, Terminated):
         _clear(target)
@@ -219,6 +221,9 @@ class _Log:
     def since(self) -> list[str]:
         """Answer the last lines that have been added."""
         try:
+            # A FIFO whose writer has ended would never be opened, and what a terminal answers was not the program's.
+            if not os.path.isfile(self._path):
+                return []
             with open(self._path, "rb") as file:
                 file.seek(min(self._size, self._length()))
                 return [line.decode("utf-8", "backslashreplace") for line in file.read().splitlines()[-_LAST_LINES:]]
