@@ -83,6 +83,29 @@ def test_a_path_is_taken_from_where_the_user_is(daemonry: Daemonry) -> None:
     daemonry("stop", "./here.pid").check()
 
 
+def vanish() -> None:
+    """Leave the process in a directory that is no more."""
+    os.mkdir("vanished")
+    os.chdir("vanished")
+    os.rmdir("../vanished")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["status", "./here.pid"], 4),
+        (["status", "--json", "./here.pid"], 4),
+        (["stop", "./here.pid"], 1),
+        (["start", "--pidfile", "here.pid", "--", "true"], 1),
+    ],
+)
+def test_a_path_from_a_directory_that_is_gone_is_not_known(daemonry: Daemonry, words: list[str], status: int) -> None:
+    """It is no dead daemon, which status 1 of `daemonry status` would say."""
+    told = daemonry(*words, preexec=vanish).check(status)
+    assert "the working directory, where it would lie, can't be found: No such file" in told.stdout + told.stderr
+    assert "here.pid" in told.stdout + told.stderr
+
+
 # list
 
 

@@ -76,7 +76,12 @@ def _readable(path: str) -> Iterator[int | None]:
 
 
 def _path_of(pidfile: AnyPath | Any) -> str:
-    return os.path.abspath(os.fsdecode(getattr(pidfile, "path", pidfile)))
+    path = os.fsdecode(getattr(pidfile, "path", pidfile))
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        reason = f"the working directory, where it would lie, can't be found: {error.strerror}; give the whole path"
+        raise _refusal(path, reason, error.errno) from error
 
 
 def _look(path: str) -> tuple[Daemon | None, str | None, bool]:

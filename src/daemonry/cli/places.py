@@ -52,7 +52,15 @@ def target_of(text: str | Target) -> Target:
     """Answer the daemon that the user calls so: by its name, or by the path of its pidfile."""
     if isinstance(text, Target):
         return text
-    return named(text) if is_name(text) else Target(title=text, pidfile=os.path.abspath(text))
+    return named(text) if is_name(text) else Target(title=text, pidfile=absolute(text))
+
+
+def absolute(path: str) -> str:
+    """Answer the path from the root; as it is, where the working directory has gone: who asks for it is told that."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path
 
 
 def runtime_directory() -> str:

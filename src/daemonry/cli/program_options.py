@@ -167,9 +167,9 @@ def target_of(options: argparse.Namespace) -> places.Target | None:
     if options.name is None:
         if options.pidfile is None:
             return None
-        return places.Target(title=options.pidfile, pidfile=os.path.abspath(options.pidfile))
+        return places.Target(title=options.pidfile, pidfile=places.absolute(options.pidfile))
     usual = places.named(options.name)
-    pidfile = usual.pidfile if options.pidfile is None else os.path.abspath(options.pidfile)
+    pidfile = usual.pidfile if options.pidfile is None else places.absolute(options.pidfile)
     return places.Target(title=usual.title, pidfile=pidfile, log=usual.log, memory=usual.memory)
 
 
