@@ -518,6 +518,34 @@ def test_restart_of_an_unknown_name_says_so(daemonry: Daemonry) -> None:
     assert daemonry.daemons.alive() == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "null", "3", "{}", '{"words": "a", "directory": "/"}', '{"words": [1], "directory": "/"}', '{"words": []}'],
+)
+def test_restart_of_a_name_whose_memory_is_something_else_says_so(daemonry: Daemonry, text: str) -> None:
+    daemonry.memory().parent.mkdir(parents=True, exist_ok=True)
+    daemonry.memory().write_text(text)
+    told = daemonry("restart", daemonry.name).check(1).stderr
+    assert "Traceback" not in told
+    assert f"{daemonry.memory()} is not what `daemonry start` has written; say it again, after --" in told
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "text"])
+def test_restart_of_a_name_whose_memory_cannot_be_read_says_so(daemonry: Daemonry, kind: str) -> None:
+    """A FIFO is not waited for, nor a link followed."""
+    memory = daemonry.memory()
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "fifo":
+        os.mkfifo(memory)
+    elif kind == "link":
+        memory.symlink_to(daemonry.directory / "elsewhere")
+        (daemonry.directory / "elsewhere").write_text(json.dumps({"words": ["--", "true"], "directory": "/"}))
+    else:
+        memory.write_text("{")
+    told = daemonry("restart", daemonry.name, timeout=10).check(1).stderr
+    assert f"{memory} can't be read; say it again, after --" in told
+
+
 def test_plan_names_every_step_and_takes_none(daemonry: Daemonry) -> None:
     words = ("--name", daemonry.name, "--umask", "027", *SLEEP)
     lines = daemonry("plan", *words).check().stdout.splitlines()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import contextmanager
 
 from ..errors import ControlError
@@ -112,10 +114,13 @@ def remembered(target: Target | None, words: list[str]) -> Iterator[None]:
 
 def _bytes_of(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file; remove it", path)
+        return file.read()
 
 
 def _write(path: str, data: bytes) -> None:
@@ -140,12 +145,29 @@ def recall(target: Target) -> dict[str, Any]:
     import json
 
     try:
-        with open(target.memory or os.devnull, encoding="utf-8") as file:
-            kept: dict[str, Any] = json.load(file)
-    except (OSError, ValueError) as error:
-        message = f"nobody knows how {target.title} was started; say it again, after --"
-        raise ControlError(None, message, target.pidfile) from error
-    return kept
+        data = _bytes_of(target.memory) if target.memory is not None else None
+        kept: Any = json.loads(data) if data is not None else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _is_unknown(target, f"{target.memory} can't be read") from error
+    if data is None:
+        raise _is_unknown(target)
+    if not _is_memory(kept):
+        raise _is_unknown(target, f"{target.memory} is not what `daemonry start` has written")
+    known: dict[str, Any] = kept
+    return known
+
+
+def _is_unknown(target: Target, reason: str | None = None) -> ControlError:
+    why = f": {reason}" if reason is not None else ""
+    message = f"nobody knows how {target.title} was started{why}; say it again, after --"
+    return ControlError(None, message, target.pidfile)
+
+
+def _is_memory(kept: Any) -> bool:
+    if not isinstance(kept, dict):
+        return False
+    words = kept.get("words")
+    return isinstance(words, list) and all(isinstance(each, str) for each in [*words, kept.get("directory")])
 
 
 def all_named() -> Iterator[Target]:
