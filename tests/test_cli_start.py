@@ -309,6 +309,19 @@ def test_a_name_that_cannot_be_a_file_is_refused(daemonry: Daemonry, name: str) 
     assert "invalid name (letters, digits and _.@-) value" in message
 
 
+@pytest.mark.parametrize("command", ["start", "run", "restart", "plan"])
+@pytest.mark.parametrize("flag", ["--output", "--stdout", "--stderr"])
+@pytest.mark.parametrize("path", ["same", "public/../same", "link"])
+def test_a_log_that_is_the_pidfile_is_a_mistake_in_use(daemonry: Daemonry, command: str, flag: str, path: str) -> None:
+    """It stays as it is: the lines of a log would be taken for what a dead daemon has left."""
+    log = daemonry.directory / "same"
+    log.write_text("1\n")
+    (daemonry.directory / "link").symlink_to("same")
+    refused = daemonry(command, "--pidfile", "same", flag, path, "--", "true").check(2)
+    assert f"daemonry: {path} can't be both pidfile and log" in refused.stderr
+    assert log.read_text() == "1\n"
+
+
 def test_a_log_that_cannot_be_opened_ends_the_start(daemonry: Daemonry) -> None:
     """The message names the file and what the system said."""
     (daemonry.directory / "log").mkdir()

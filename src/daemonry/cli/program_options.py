@@ -180,7 +180,7 @@ def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, 
         what a service manager has told this command is told to the program.
     """
     return {
-        **_streams(options, foreground),
+        **streams(options, foreground),
         "working_directory": options.chdir,
         "chroot_directory": options.chroot,
         "umask": options.umask,
@@ -197,7 +197,8 @@ def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, 
     }
 
 
-def _streams(options: argparse.Namespace, keep: bool) -> dict[str, str | None]:
+def streams(options: argparse.Namespace, keep: bool) -> dict[str, str | None]:
+    """Answer the files of the streams; without a flag, the usual log, or what this command has when that is to keep."""
     target = target_of(options)
     usual = None if keep or target is None else target.log
     output = options.output or usual

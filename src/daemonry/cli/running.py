@@ -62,7 +62,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def start(options: argparse.Namespace, screen: Screen) -> int:
     """Start a program as a daemon."""
-    target = program_options.target_of(options)
+    target = _target(options)
     _refuse_running(target)
     _refuse_taken_port(options)
     context = _context(options, foreground=False)
@@ -96,7 +96,7 @@ def _sigterm_unwinds() -> Iterator[None]:
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Run a program in the foreground, in the place of this command."""
-    target = program_options.target_of(options)
+    target = _target(options)
     _refuse_running(target)
     context = _context(options, foreground=True)
     return _open(context, target, screen)
@@ -107,7 +107,7 @@ def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervi
     settings = program_options.context_options(options, foreground)
     path = program_options.executable(options.words, options.chroot, settings["environment"])
     settings["detach_process"] = not foreground
-    target = program_options.target_of(options)
+    target = _target(options)
     if target is not None and target.memory is not None:
         # Also for a plan: a file in a directory that isn't there would be refused. It stays, for a start
         # at the same time may count on it.
@@ -122,6 +122,27 @@ def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervi
     most, window = options.restart_limit
     policy = Policy(on_failure=options.restart == "on-failure", pause=options.restart_pause, most=most, window=window)
     return Supervisor(path, options.words, _readiness(options), policy, **settings)
+
+
+def _target(options: argparse.Namespace) -> Target | None:
+    """Answer the daemon that the flags name.
+
+    :raises Refusal: when its pidfile is its log, which would be taken for what a dead daemon has left, and emptied.
+    """
+    target = program_options.target_of(options)
+    if target is not None:
+        streams = program_options.streams(options, keep=False)
+        for log in filter(None, (streams["stdout"], streams["stderr"])):
+            if _is_same(log, target.pidfile):
+                raise Refusal(f"{log} can't be both pidfile and log; choose another path for one of them", USAGE)
+    return target
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.realpath(one) == os.path.realpath(other)
+    except OSError:  # the working directory is gone: whoever opens them will say it
+        return False
 
 
 def _require_program(options: argparse.Namespace) -> None:
@@ -238,7 +259,7 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
     schedule = options.schedule
     if not options.has_program:
         options = _as_before(options)
-    target = program_options.target_of(options)
+    target = _target(options)
     if target is None:
         raise Refusal("say which daemon, by --name or by --pidfile", USAGE)
     # Refused before the old one is stopped: a typing error must not cost a service.
