@@ -289,10 +289,7 @@ LOCKED_AT_THE_FORK = """
 
     entered, leave = threading.Event(), threading.Event()
 
-    class Slow(io.RawIOBase):
-        def writable(self):
-            return True
-
+    class Slow(io.FileIO):
         def write(self, data):
             entered.set()
             leave.wait()
@@ -308,24 +305,25 @@ LOCKED_AT_THE_FORK = """
         def lock_pidfile(self):
             raise ValueError("no lock today")
 
-    slow = logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(Slow())))
+    slow = logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(Slow("slow", "w"))))
     logging.getLogger().addHandler(slow)
     try:
-        Context(detach_process=True).open()
+        Context(detach_process=True, preserve_logging=sys.argv[2] == "True", start_timeout=9).open()
     finally:
         leave.set()
     """
 
 
+@pytest.mark.parametrize("preserve", [True, False])
 @pytest.mark.parametrize("others", [0, 3])
 def test_a_refused_start_does_not_wait_for_a_file_that_a_thread_had_locked_at_the_fork(
-    daemons: Daemons, others: int
+    daemons: Daemons, others: int, preserve: bool
 ) -> None:
     """Nobody is left who would unlock it; the witness would end the daemon after a quarter of a minute.
 
     Without others the thread that flushes may be taken for the one that held the lock: it gets its number.
     """
-    refused = daemons.launch(LOCKED_AT_THE_FORK, others, timeout=12).check(1)
+    refused = daemons.launch(LOCKED_AT_THE_FORK, others, preserve, timeout=12).check(1)
     assert "step lock_pidfile: ValueError: no lock today" in refused.stderr
 
 

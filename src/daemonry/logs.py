@@ -213,7 +213,12 @@ def let_go(kept: Iterable[int]) -> None:
 
 
 def _close(handler: Any) -> None:
-    files = [getattr(handler, name, None) for name in _FILE_ATTRIBUTES]
+    files: list[Any] = [getattr(handler, name, None) for name in _FILE_ATTRIBUTES]
+    if _Threads.lost:
+        # Below the lock that may be held for good: the layers above then count as closed, and don't take it.
+        for each in files:
+            with suppress(AttributeError, ValueError, OSError):
+                each.buffer.raw.close()
     for each in (handler, *files):
         # A StreamHandler leaves its stream open, and others have nothing more to close.
         with suppress(AttributeError, ValueError, OSError):
