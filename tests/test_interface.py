@@ -255,7 +255,7 @@ def test_after_close_nothing_is_left_for_the_exit(daemons: Daemons) -> None:
         context.open()
         """
     ).check()
-    assert launched.stdout == "2\n"
+    assert launched.stdout == "3\n"
 
 
 @pytest.mark.parametrize("suppress", [True, False])

@@ -191,6 +191,7 @@ COARSE = """
     if pid == 0:
         os.close(fd)
         lock.acquire()
+        os.closerange(3, up[1])
         os.closerange(up[1] + 1, 256)
         os.write(up[1], b"up")
         signal.pause()

@@ -201,7 +201,7 @@ class Ending(Options):
     def _expect_exit(self) -> None:
         self._shown_before = _shown()
         # The first shall be the last to run: after all that may write something at the exit.
-        self._drop_unwritten = partial(streams.drop_unwritten, self._values.streams.streams, os.getpid())
+        self._drop_unwritten = partial(streams.drop_unwritten, self._values.redirected, os.getpid())
         atexit.register(self._drop_unwritten)
         for _ in range(2):  # once more for what a signal has kept the first from: else nothing is left to be done
             atexit.register(self._close_at_exit)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .options import Options
+    from .streams import Stream
 
 
 READY_WHEN = ("auto", "manual")
@@ -171,8 +172,7 @@ class Plan:
         numbers = [fd for _, fd in self.given]
         if self._options.preserve_logging:
             numbers += logs.descriptors()
-        if "redirect_streams" in self._steps:
-            numbers += [number for stream in self.streams.streams for number in stream.descriptors]
+        numbers += [number for stream in self.redirected for number in stream.descriptors]
         if isinstance(self._options.files_preserve, Iterator) and not hasattr(self._options.files_preserve, "fileno"):
             # It gives its items once, and plan() may ask for them before open() does.
             self._options.files_preserve = list(self._options.files_preserve)
@@ -206,9 +206,14 @@ class Plan:
         return self.rights.uid, self.rights.gid
 
     @cached_property
+    def redirected(self) -> tuple[Stream, ...]:
+        """The streams that the step redirects; none where it is left out."""
+        return self.streams.streams if "redirect_streams" in self._steps else ()
+
+    @cached_property
     def stderr_discarded(self) -> bool:
         """Whether nobody sees what is written to descriptor 2."""
-        return "redirect_streams" in self._steps and self.streams.streams[2].discarded
+        return any(stream.name == "stderr" and stream.discarded for stream in self.redirected)
 
     @cached_property
     def core_limit(self) -> privileges.CoreLimit:
@@ -220,8 +225,8 @@ class Plan:
     def pidfile(self) -> Pidfile:
         lock = self._options.pidfile
         _require_usable_lock(lock)
-        if "redirect_streams" in self._steps and "lock_pidfile" in self._steps:
-            _require_file_of_its_own(lock, self.streams.streams)
+        if "lock_pidfile" in self._steps:
+            _require_file_of_its_own(lock, self.redirected)
         return Pidfile(lock=lock)
 
     @cached_property

@@ -21,6 +21,7 @@ ERRNOS: dict[str, tuple[str, ...]] = {
     "close": ("EDQUOT", "EINTR", "EIO", "ENOSPC"),
     "getdents64": ("ENOENT",),
     "readlink": _PATH,
+    "readlinkat": _PATH,
     "getcwd": ("EACCES", "ENOENT", "ENOMEM"),
     "chdir": _PATH,
     "chroot": (*_PATH, "EPERM"),
