@@ -63,7 +63,7 @@ def message_of(error: BaseException) -> str:
         return str(error.code) if told else f"exited with status {_status_of(error)}"
     if isinstance(error, DaemonStartError):
         return error.message
-    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
+    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and isinstance(error.strerror, str):
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return ": ".join([error.strerror, *names]) + advice_on(error)
     text = _text_of(error)
