@@ -199,7 +199,7 @@ def said_why(result: dict[str, Any]) -> bool:
 def test_a_signal_before_any_line_of_the_opening_and_closing_loses_and_leaves_nothing(
     daemons: Daemons, how: str, who: int, fate: str, signum: str, cases: Cases
 ) -> None:
-    every = 1 if os.environ.get("FAULTS") == "all" else 30 // times(10)
+    every = 1 if os.environ.get("FAULTS") == "all" else 30 // times(5)
     words = (signum, how, fate, who, every)
     launched = daemons.launch(PROGRAM, *words, env=UNMEASURED, timeout=120).check()
     results = json.loads(launched.stdout)

@@ -63,9 +63,9 @@ def message_of(error: BaseException) -> str:
         return str(error.code) if told else f"exited with status {_status_of(error)}"
     if isinstance(error, DaemonStartError):
         return error.message
-    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and isinstance(error.strerror, str):
-        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        return ": ".join([error.strerror, *names]) + advice_on(error)
+    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
+        parts = [str(part) for part in (error.strerror, error.filename, error.filename2) if part is not None]
+        return ": ".join(parts) + advice_on(error)
     text = _text_of(error)
     if text and (isinstance(error, OSError) or _kind_of_lock_error(error)):
         return text
