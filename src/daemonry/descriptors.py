@@ -17,8 +17,10 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from typing import Any, TypeVar
+
+    Action = TypeVar("Action", bound=Callable[..., object])
 
 FIRST_CLOSED = 3
 _LAST = 0x7FFFFFFF
@@ -132,17 +134,15 @@ def close_all_except(kept: Iterable[int]) -> None:
 def _let_go(doomed: Callable[[int], bool]) -> None:
     bare_numbers.forget(doomed)
     close_objects(doomed)
-    _close_directories()
 
 
 def flush_objects() -> None:
     """Write out what Python's files hold, where they can be found: with its descriptor a file loses that as well."""
-    for each in _objects():
-        for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
-            if issubclass(type(each), kind):
-                # Closed, or it can't be written: then it is the program's to find out, as without us.
-                with suppress(Exception):
-                    kind.flush(each)
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    for each, flush in _objects_of([(kind, kind.flush) for kind in kinds]):
+        # Closed, or it can't be written: then it is the program's to find out, as without us.
+        with suppress(Exception):
+            flush(each)
 
 
 def close_objects(doomed: Callable[[int], bool]) -> None:
@@ -152,36 +152,46 @@ def close_objects(doomed: Callable[[int], bool]) -> None:
     collected. What a file has not written yet is dropped, for the launcher may hold it too; :func:`flush_objects` comes
     before the fork.
     """
-    # Only types whose objects the collector tracks. By type() and not by isinstance, which asks an object for its
-    # __class__ and wakes up proxies.
-    kinds = _kinds()
-    for each in _objects():
-        for kind, close_one in kinds:
-            if issubclass(type(each), kind):
-                close_one(each, doomed)
-    for each in _untracked(getattr(sys.modules.get("select"), "epoll", None)):
-        if doomed(-1 if each.closed else each.fileno()):
+    for each, close_one in _objects_of(_kinds()):
+        close_one(each, doomed)
+    for each in _untracked(_untracked_kinds()):
+        # An iterator of os.scandir tells no number, so nobody has preserved it.
+        if not hasattr(each, "fileno") or doomed(-1 if each.closed else each.fileno()):
             each.close()
 
 
-def _close_directories() -> None:
-    """Close the iterators of os.scandir: none tells its number, so nobody has preserved one."""
+def _objects_of(actions: Sequence[tuple[type, Action]]) -> Iterator[tuple[Any, Action]]:
+    """Yield the objects of these types, and of types derived from them, each with the action for its type."""
+    found: dict[int, Action | None] = {}
+    for each in _objects():
+        # By type() and not by isinstance, which asks an object for its __class__ and wakes up proxies. By number, for a
+        # metaclass can make a type's hash do anything.
+        kind = type(each)
+        if id(kind) not in found:
+            found[id(kind)] = next((action for base, action in actions if issubclass(kind, base)), None)
+        action = found[id(kind)]
+        if action is not None:
+            yield each, action
+
+
+def _untracked_kinds() -> list[Any]:
+    epoll = getattr(sys.modules.get("select"), "epoll", None)
+    kinds = [epoll] if epoll is not None else []
     # closedir(3) frees what another thread may be reading from just now.
-    if len(sys._current_frames()) > 1:
-        return
-    for kind in type.__subclasses__(object):
+    if len(sys._current_frames()) == 1:
         # The type has no name in any module.
-        if (kind.__module__, kind.__name__) == ("posix", "ScandirIterator"):
-            for each in _untracked(kind):
-                each.close()
+        name = ("posix", "ScandirIterator")
+        kinds += [kind for kind in type.__subclasses__(object) if (kind.__module__, kind.__name__) == name]
+    return kinds
 
 
-def _untracked(kind: Any) -> Iterator[Any]:
-    """Yield the objects of a type that the collector does not track: those to which one that it tracks refers."""
-    objects = _objects() if kind is not None else []
+def _untracked(kinds: Sequence[Any]) -> Iterator[Any]:
+    """Yield the objects of types that the collector does not track: those to which one that it tracks refers."""
+    numbers = set(map(id, kinds))
+    objects = _objects() if kinds else []
     for start in range(0, len(objects), 1000):  # not at once: a large program has millions of references
         for each in gc.get_referents(*objects[start : start + 1000]):
-            if type(each) is kind:
+            if id(type(each)) in numbers:
                 yield each
 
 
