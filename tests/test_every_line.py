@@ -131,7 +131,7 @@ while True:
     result.update(said=text("said"), log=text("log"), left=os.path.exists("pid"))
     results.append(result)
     if not struck:
-        print(json.dumps(results))
+        print(json.dumps(results), flush=True)
         os._exit(0)
 live()
 """
