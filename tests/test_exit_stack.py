@@ -141,3 +141,68 @@ def test_what_a_start_in_the_foreground_had_changed_is_put_back(daemons: Daemons
         """
     ).check()
     assert launched.stdout.split() == ["caught", "cwd", "environment", "ignored", "umask"]
+
+
+@pytest.mark.parametrize("ready", ["auto", "manual"])
+def test_what_a_close_of_the_programs_own_does_last_is_done_whether_or_not_the_daemon_was_ready(
+    daemons: Daemons, ready: str
+) -> None:
+    daemons.launch(
+        f"""
+        from daemonry import DaemonContext
+
+        class Context(DaemonContext):
+            def close(self):
+                super().close()
+                with open("closed", "a") as file:
+                    print("closed", file=file)
+
+        with Context(detach_process=True, working_directory=".", ready={ready!r}):
+            raise LookupError
+        """
+    )
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert (daemons.directory / "closed").read_text() == "closed\n"
+
+
+@pytest.mark.parametrize("ready", ["auto", "manual"])
+def test_a_subclass_may_compare_its_contexts_and_so_be_without_a_hash(
+    daemons: Daemons, detach: bool, ready: str
+) -> None:
+    daemons.launch(
+        f"""
+        from daemonry import DaemonContext
+
+        class Context(DaemonContext):
+            def __eq__(self, other):
+                return isinstance(other, Context)
+
+        with Context(detach_process={detach}, working_directory=".", ready={ready!r}) as context:
+            context.ready()
+            open("up", "x").close()
+        """
+    ).check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert (daemons.directory / "up").exists()
+
+
+def test_an_interrupt_when_all_steps_are_done_closes_no_stream(daemons: Daemons) -> None:
+    """A start in the foreground keeps copies to put back until there is nothing to be put back any more."""
+    launched = daemons.launch(
+        """
+        import atexit, sys
+        from daemonry import DaemonContext
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        register, atexit.register = atexit.register, interrupt
+        try:
+            DaemonContext(detach_process=False, working_directory=".", stdout="out", stderr="err").open()
+        except KeyboardInterrupt:
+            atexit.register = register
+        print("still there", flush=True)
+        print("and here", file=sys.stderr, flush=True)
+        """
+    ).check()
+    assert (launched.stdout, launched.stderr) == ("still there\n", "and here\n")

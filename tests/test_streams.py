@@ -321,3 +321,23 @@ def test_a_link_to_a_log_that_is_not_there_yet_makes_it(daemons: Daemons) -> Non
     os.symlink("today.log", daemons.directory / "current")
     launch(daemons, "with DaemonContext(detach_process=True, stdout=path('current')): print('text')")
     assert (daemons.directory / "today.log").read_text() == "text\n"
+
+
+def test_what_a_worker_cannot_write_at_its_exit_is_told_of_by_python(daemons: Daemons) -> None:
+    """It is only from who was asked to stop that nothing more is expected."""
+    launched = daemons.launch(
+        """
+        import os, signal, sys
+        from daemonry import DaemonContext
+
+        with DaemonContext(detach_process=False, working_directory=".", stdout="/dev/full") as context:
+            worker = os.fork()
+            if worker == 0:
+                print("lost")
+                sys.exit()
+            print(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]), file=sys.stderr)
+        """,
+        env={"PYTHONUNBUFFERED": None},
+    ).check()
+    assert launched.stderr.endswith("120\n")
+    assert "No space left on device" in launched.stderr
