@@ -154,7 +154,8 @@ def close_objects(doomed: Callable[[int], bool]) -> None:
     """
     for each, close_one in _objects_of(_kinds()):
         close_one(each, doomed)
-    for each in _untracked(_untracked_kinds()):
+    # Looking for these takes longer than all the rest, and hardly any program has one.
+    for each in _untracked(_untracked_kinds()) if _may_have_untracked(doomed) else ():
         # An iterator of os.scandir tells no number, so nobody has preserved it.
         if not hasattr(each, "fileno") or doomed(-1 if each.closed else each.fileno()):
             each.close()
@@ -172,6 +173,26 @@ def _objects_of(actions: Sequence[tuple[type, Action]]) -> Iterator[tuple[Any, A
         action = found[id(kind)]
         if action is not None:
             yield each, action
+
+
+def _may_have_untracked(doomed: Callable[[int], bool]) -> bool:
+    """Whether a descriptor is an epoll object's, or a directory's, as far as that can be seen."""
+    numbers = _numbers_in_proc()
+    return numbers is None or any(doomed(number) and _is_of_untracked(f"/proc/self/fd/{number}") for number in numbers)
+
+
+def _numbers_in_proc() -> list[int] | None:
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return None
+
+
+def _is_of_untracked(place: str) -> bool:
+    try:
+        return os.readlink(place) == "anon_inode:[eventpoll]" or os.path.isdir(place)
+    except OSError:  # the one by which they were listed
+        return False
 
 
 def _untracked_kinds() -> list[Any]:
