@@ -54,9 +54,12 @@ def failing(daemons: Daemons, call: str, error: str, what: str) -> str:
         import os, subprocess
         from daemonry.closing import close, put
         fd = os.open("/dev/null", os.O_RDONLY)
-        command = ["strace", "-o", "trace", "-p", str(os.getpid()), "-e", "trace={call}"]
+        # Not before Popen is done, which closes something itself.
+        command = ["sh", "-c", 'read go && exec "$@"', "sh"]
+        command += ["strace", "-o", "trace", "-p", str(os.getpid()), "-e", "trace={call}"]
         command += ["-e", "inject={call}:error={error}:when=1"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as tracer:
+            os.write(tracer.stdin.fileno(), b"go\\n")
             assert b"attached" in tracer.stderr.readline()
             {what}
             tracer.terminate()
