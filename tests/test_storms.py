@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.reliability("Storms")
 
-STARTERS = times(1000, storm=True)
-ROUNDS = times(2000, storm=True)
-READING, STARTS = 50, times(500, storm=True)
+STARTERS = times(1000)
+ROUNDS = times(2000)
+READING, STARTS = 50, times(500)
 WORKERS = 100
 
 

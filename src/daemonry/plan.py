@@ -309,7 +309,11 @@ def _require_file_of_its_own(lock: Any, found: Iterable[streams.Stream]) -> None
     path = getattr(lock, "path", None)
     for stream in found:
         # The log would be taken for a left-over, and taken away.
-        if isinstance(path, str) and stream.source == os.path.abspath(path):
+        if (
+            isinstance(path, str)
+            and isinstance(stream.source, str)
+            and os.path.realpath(stream.source) == os.path.realpath(path)
+        ):
             raise InvalidOption("pidfile", f"{path} is the file of {stream.name} already")
 
 

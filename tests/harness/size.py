@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 
 
-def times(full: int, least: int = 1, storm: bool = False) -> int:
+def times(full: int, least: int = 1) -> int:
     """Answer the full number, or a tenth of it where only the rest of the tests is asked for.
 
     One run with all of it, as root, says as much of the library as seven; the others then show that it works for other
     Pythons and users as well, and what of it is reached.
-
-    :param storm: whether it takes the whole machine, so that tests beside it would miss their deadlines: then
-        ``BRIEF=storms`` is enough for a tenth.
     """
-    return max(full // 10, least) if is_brief() or (storm and os.environ.get("BRIEF") == "storms") else full
+    return max(full // 10, least) if is_brief() else full
 
 
 def is_brief() -> bool:
