@@ -144,6 +144,57 @@ def test_a_program_whose_own_directory_is_gone_becomes_a_daemon_all_the_same(dae
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
 
 
+FOREIGN_MODULE = """
+import os
+open({proof!r}, "a").write(__file__)
+"""
+IMPORT_LATE = """
+    import sys
+    sys.path[0] = {entry}  # as for `python -c`, a prompt, or a program from standard input
+    from daemonry import DaemonContext
+    for name in {names}:
+        sys.modules.pop(name, None)
+    with DaemonContext(working_directory="public", detach_process={detach}, ready="manual"):
+        import colorsys, own_of_the_program
+        raise ValueError("an error that takes modules to be told")
+"""
+
+
+@pytest.mark.parametrize("entry", ["", "."])
+def test_no_module_comes_from_the_working_directory(daemons: Daemons, entry: str, detach: bool) -> None:
+    """A relative entry of sys.path goes on meaning the directory in which the program was started."""
+    names = ("json", "traceback", "linecache", "tokenize", "ast", "syslog", "textwrap", "colorsys", "grp", "resource")
+    for name in names:
+        text = FOREIGN_MODULE.format(proof=str(daemons.directory / "proof"))
+        (daemons.public / f"{name}.py").write_text(text, encoding="utf-8")
+    (daemons.directory / "own_of_the_program.py").write_text("", encoding="utf-8")
+    program = IMPORT_LATE.format(entry=repr(entry), names=names, detach=detach)
+    failed = daemons.launch(program)
+    failed.check(1)
+    assert "an error that takes modules to be told" in failed.stderr
+    assert not (daemons.directory / "proof").exists()
+
+
+def test_sys_path_is_put_back_by_a_start_in_the_foreground_that_fails(daemons: Daemons) -> None:
+    """Nothing of a start that failed is left."""
+    daemons.launch(
+        """
+        import sys
+        from daemonry import DaemonContext
+        class Failing(DaemonContext):
+            def set_umask(self):
+                assert "" not in sys.path
+                raise ValueError
+        sys.path[0] = ""
+        before = list(sys.path)
+        try:
+            Failing(detach_process=False).open()
+        except Exception:
+            sys.exit(sys.path != before)
+        """
+    ).check()
+
+
 # Umask
 
 

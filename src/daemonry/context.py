@@ -137,6 +137,7 @@ class DaemonContext(Lifecycle):
     def change_root(self) -> None:
         """Make ``chroot_directory`` the root. chroot(2)."""
         if self._values.root.path is not None:
+            self._undo_on_failure(filesystem.pin_module_search_path())
             self._values.manager.connect()
             self._exit_stack.callback(self._values.manager.close)
             logs.connect(self._values.stderr_discarded)
@@ -144,7 +145,8 @@ class DaemonContext(Lifecycle):
             logs.follow_root(self._values.root.path)
 
     def change_working_directory(self) -> None:
-        """Go to ``working_directory``. daemon(7), step 11."""
+        """Go to ``working_directory``; modules still come from where they came from. daemon(7), step 11."""
+        self._undo_on_failure(filesystem.pin_module_search_path())
         with suppress(OSError):  # it has been deleted: then nobody can go back to it
             before = os.getcwd()
             self._undo_on_failure(lambda: os.chdir(before))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from .errors import InvalidOption, advice_on
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
     from typing import Union
 
@@ -115,6 +117,27 @@ def change_root(root: RootDirectory) -> None:
         os.chroot(root.path)
         # chroot(2) leaves the working directory outside, from where ".." leads all the way out.
         os.chdir("/")
+
+
+# A program from `python -c`, standard input or a prompt has "" there, the directory of the moment: a module that is
+# imported in the daemon, ours or the program's, would come from whoever may write in its working directory.
+def pin_module_search_path() -> Callable[[], None]:
+    """Make the relative entries of ``sys.path`` absolute; return the function that puts them back.
+
+    An entry is left out where the working directory is gone: there is nothing that it could mean.
+    """
+    before = list(sys.path)
+    if all(os.path.isabs(entry) for entry in before if isinstance(entry, str)):
+        return lambda: None
+    sys.path[:] = [entry for each in before if (entry := _pinned(each)) is not None]
+    return lambda: sys.path.__setitem__(slice(None), before)
+
+
+def _pinned(entry: str) -> str | None:
+    try:
+        return os.path.abspath(entry) if isinstance(entry, str) else entry
+    except OSError:
+        return None
 
 
 def change_working_directory(directory: WorkingDirectory) -> None:
