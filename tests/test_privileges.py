@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import DaemonContext, InvalidOption, privileges
+from daemonry import DaemonContext, InvalidOption, identity, privileges
 from harness.waiting import read_facts, wait_for
 
 if TYPE_CHECKING:
@@ -188,12 +188,12 @@ def test_what_cannot_be_meant_is_refused(
 def test_a_number_that_is_no_id_is_refused(number: int, option: str) -> None:
     """(uid_t) -1 above all, which means to setresuid(2) that the id stays as it is."""
     with pytest.raises(InvalidOption, match=option):
-        privileges.resolve(**{"uid": 5, "gid": 5, option: number}, initgroups=False, no_new_privileges=False)
+        identity.resolve(**{"uid": 5, "gid": 5, option: number}, initgroups=False, no_new_privileges=False)
 
 
 @given(st.integers(0, 2**32 - 2), st.integers(0, 2**32 - 2))
 def test_any_other_number_is_taken_as_it_is(uid: int, gid: int) -> None:
-    rights = privileges.resolve(uid, gid, False, False)
+    rights = identity.resolve(uid, gid, False, False)
     assert (rights.uid, rights.gid) == (uid, gid)
     assert rights.groups in ((), None)
     assert str(uid) in str(rights)
@@ -334,12 +334,12 @@ def test_ids_that_are_not_those_asked_for_are_noticed(daemons: Daemons, wrong: d
     launched = daemons.launch(
         f"""
         import os
-        from daemonry import privileges
+        from daemonry import identity, privileges
         own = {{"uid": os.getuid(), "gid": os.getgid(), "groups": tuple(os.getgroups()), "no_new_privileges": False}}
         if os.getuid() != 0:
-            privileges._verify(privileges.Rights(**own), was_root=False, changed=True)
+            privileges._verify(identity.Rights(**own), was_root=False, changed=True)
         try:
-            privileges._verify(privileges.Rights(**{{**own, **{wrong!r}}}), was_root=False, changed=True)
+            privileges._verify(identity.Rights(**{{**own, **{wrong!r}}}), was_root=False, changed=True)
         except OSError as error:
             print(error.errno, error)
         """

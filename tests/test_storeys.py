@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"errors", "record", "forks", "libc", "hold", "closing"},
+    {"errors", "record", "forks", "ids", "libc", "hold", "closing"},
     {"process", "kernel_lock", "walk", "report", "sd_notify", "sd_listen", "bare_numbers"},
     {"pidfile_errors", "seal", "log_file"},
     {"witness", "pidfile_reading"},
@@ -31,13 +31,14 @@ STOREYS = (
         "logs",
         "filesystem",
         "privileges",
+        "core_limit",
         "signals",
         "pidfile",
         "journal",
         "service_manager",
         "watchdog",
     },
-    {"schedule"},
+    {"schedule", "identity"},
     {"options", "plan", "failures"},
     {"ending"},
     {"lifecycle"},

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from . import container, descriptors, failures, filesystem, forks, logs, privileges, signals, streams
+from . import container, core_limit, descriptors, failures, filesystem, forks, logs, privileges, signals, streams
 from .detach import detach
 from .errors import InvalidOption, Terminated
 from .hold import signals_held_off
@@ -114,7 +114,7 @@ class DaemonContext(Lifecycle):
 
     def prevent_core_dump(self) -> None:
         """Set the limit for core files to zero. core(5)."""
-        self._undo_on_failure(privileges.prevent_core_dump(self._values.core_limit))
+        self._undo_on_failure(core_limit.prevent_core_dump(self._values.core_limit))
 
     def lock_pidfile(self) -> None:
         """Enter the pidfile, while the program is still privileged and in its old root. daemon(7), step 12."""

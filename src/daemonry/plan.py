@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cached_property
 
-from . import descriptors, filesystem, logs, privileges, sd_listen, service_manager, signals, streams
+from . import core_limit, descriptors, filesystem, identity, logs, sd_listen, service_manager, signals, streams
 from .errors import InvalidOption
 from .record import Record
 from .sd_notify import Manager
@@ -216,10 +216,10 @@ class Plan:
         return any(stream.name == "stderr" and stream.discarded for stream in self.redirected)
 
     @cached_property
-    def core_limit(self) -> privileges.CoreLimit:
+    def core_limit(self) -> core_limit.CoreLimit:
         given = self._options._prevent_core
         is_kept = self.starter.name is not None and not self.detaching.detach
-        return privileges.CoreLimit(prevent=not is_kept if given is None else bool(given))
+        return core_limit.CoreLimit(prevent=not is_kept if given is None else bool(given))
 
     @cached_property
     def pidfile(self) -> Pidfile:
@@ -248,9 +248,9 @@ class Plan:
         return Environment(variables=_variables(self._options.environment))
 
     @cached_property
-    def rights(self) -> privileges.Rights:
+    def rights(self) -> identity.Rights:
         options = self._options
-        return privileges.resolve(options.uid, options.gid, options.initgroups, options.no_new_privileges)
+        return identity.resolve(options.uid, options.gid, options.initgroups, options.no_new_privileges)
 
     @cached_property
     def signals(self) -> signals.SignalMap:
