@@ -35,8 +35,8 @@ SOURCE = str(Path(daemonry.__file__).parent.parent)
 FROM_STATES = """
 import json, os, sys
 # Only root may be able to read them where this Python is.
-import ast, ctypes, socket, syslog, threading, tokenize, traceback
-from daemonry import DaemonContext
+import ast, ctypes, resource, socket, syslog, threading, tokenize, traceback
+from daemonry import DaemonContext, accounts, privileges
 from harness.attempts import in_fork
 from harness.probe import status_of
 

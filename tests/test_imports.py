@@ -44,6 +44,27 @@ def test_the_context_loads_nothing_heavy(daemons: Daemons) -> None:
     assert "daemonry.pidfile" not in loaded
 
 
+RIGHTS = {"pwd", "grp", "ctypes", "daemonry.accounts", "daemonry.libc", "daemonry.privileges"}
+
+
+def test_who_stays_who_he_is_loads_nothing_of_users_and_rights(daemons: Daemons) -> None:
+    """Root, and an ordinary user."""
+    statement = "from daemonry import identity; assert identity.resolve(None, None, False, False).are_taken_on"
+    assert loaded_by(daemons, statement).isdisjoint(RIGHTS)
+
+
+def test_what_giving_up_rights_takes_is_loaded_before_anything_changes(daemons: Daemons) -> None:
+    statement = "from daemonry import identity; assert not identity.resolve(5, 5, False, False).are_taken_on"
+    assert loaded_by(daemons, statement) >= RIGHTS
+
+
+def test_what_limits_core_files_is_loaded_where_they_are_limited(daemons: Daemons) -> None:
+    for prevent in (False, True):
+        assert (
+            "resource" in loaded_by(daemons, f"from daemonry import core_limit; core_limit.resolve({prevent})")
+        ) == prevent
+
+
 def test_lockfile_comes_with_the_pidfile(daemons: Daemons) -> None:
     loaded = loaded_by(daemons, "import daemonry.pidfile")
     assert {"daemonry.pidfile", "lockfile"} <= loaded

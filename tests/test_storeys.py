@@ -30,6 +30,7 @@ STOREYS = (
         "streams",
         "logs",
         "filesystem",
+        "accounts",
         "privileges",
         "core_limit",
         "signals",

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from . import container, core_limit, descriptors, failures, filesystem, forks, logs, privileges, signals, streams
+from . import container, core_limit, descriptors, failures, filesystem, forks, logs, signals, streams
 from .detach import detach
 from .errors import InvalidOption, Terminated
 from .hold import signals_held_off
@@ -167,7 +167,11 @@ class DaemonContext(Lifecycle):
 
     def drop_privileges(self) -> None:
         """Take on the groups, the group and the user, for good. daemon(7), step 13."""
-        privileges.drop(self._values.rights)
+        rights = self._values.rights
+        if not rights.are_taken_on:
+            from . import privileges  # loaded already, if anything was to be given up
+
+            privileges.drop(rights)
 
     def install_signal_handlers(self) -> None:
         """Install the handlers of the signal map."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+from contextlib import suppress
 
 from .record import Record
 
@@ -20,21 +20,29 @@ class CoreLimit(Record):
         return "RLIMIT_CORE 0" if self.prevent else "unchanged"
 
 
+def resolve(prevent: bool) -> CoreLimit:
+    """Return whether core files are prevented; what that takes is loaded where they are."""
+    if prevent:
+        import resource  # noqa: F401
+    return CoreLimit(prevent=prevent)
+
+
 def prevent_core_dump(limit: CoreLimit) -> Callable[[], None]:
-    """Set the limit of core files to zero; answer the function that puts it back, where the kernel allows.
+    """Set the limit of core files to zero; return the function that puts it back, where the kernel allows.
 
     Source: core(5), getrlimit(2).
     """
-    before = resource.getrlimit(resource.RLIMIT_CORE)
     if not limit.prevent:
         return lambda: None
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Raising the hard limit again takes root; who is not loses nothing but core files of a program that didn't start.
-    return lambda: _restore_core(before)
 
+    def put_back() -> None:
+        # Raising the hard limit again takes root; who is not loses nothing but core files of a program that didn't
+        # start.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CORE, before)
 
-def _restore_core(before: tuple[int, int]) -> None:
-    try:
-        resource.setrlimit(resource.RLIMIT_CORE, before)
-    except (ValueError, OSError):
-        return
+    return put_back

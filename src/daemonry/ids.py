@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+_CAP_SETUID = 7
+# More than any kernel has written yet.
+_LONGEST_STATUS = 65_536
+
 
 def user_ids() -> tuple[int, ...]:
     """Return the real and the effective user, and the saved one where the system tells it."""
@@ -15,17 +19,52 @@ def group_ids() -> tuple[int, ...]:
     return os.getresgid() if hasattr(os, "getresgid") else (os.getgid(), os.getegid())
 
 
-def all_ids() -> tuple[set[int], set[int]]:
-    """Answer all that the process is known as: the users, and the groups."""
-    users, groups = set(user_ids()), set(group_ids())
-    # Whose files it opens, which a server for others' files sets apart; see setfsuid(2). Each thread has its own, and
-    # only the kernel's text tells it without changing it.
+def are(user: int, group: int) -> bool:
+    """Whether the process is this user and this group: real, effective and saved."""
+    return set(user_ids()) == {user} and set(group_ids()) == {group}
+
+
+def are_all(user: int, group: int) -> bool:
+    """Whether the process is this user and this group and nothing else, nor can become it.
+
+    Of root only what two system calls tell: it may become whatever it is not, so that there is nothing to give up.
+    """
+    if not are(user, group):
+        return False
+    if user == 0:
+        return True
+    told = _status()
+    if told is None:  # who gives up rights has more to ask
+        return False
+    return all_ids(told) == ({user}, {group}) and not int(told[b"CapPrm"][0], 16) >> _CAP_SETUID & 1
+
+
+def all_ids(told: dict[bytes, list[bytes]] | None = None) -> tuple[set[int], set[int]]:
+    """Return all that the process is known as: the users, and the groups.
+
+    :param told: the kernel's text, if it has been read already.
+    """
+    told = told or _status()
+    if told is None:  # inside another root directory; who could get there could also set them
+        return set(user_ids()), set(group_ids())
+    # The fourth: whose files it opens, which a server for others' files sets apart; see setfsuid(2). Each thread has
+    # its own, and only the kernel's text tells it without changing it.
+    return {int(word) for word in told[b"Uid"]}, {int(word) for word in told[b"Gid"]}
+
+
+def _status() -> dict[bytes, list[bytes]] | None:
+    """Return what the kernel tells of this thread, ``None`` where there is no /proc of Linux; proc_pid_status(5)."""
     try:
-        with open("/proc/thread-self/status", "rb") as file:
-            told = {line[:4]: line for line in file if line.startswith((b"Uid:", b"Gid:"))}
-    except OSError:  # inside another root directory; who could get there could also set them
-        return users, groups
-    return users | {int(told[b"Uid:"].split()[-1])}, groups | {int(told[b"Gid:"].split()[-1])}
+        fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, _LONGEST_STATUS)
+    finally:
+        os.close(fd)
+    lines = (line.partition(b":") for line in text.splitlines())
+    told = {name: words.split() for name, _, words in lines}
+    return told if {b"Uid", b"Gid", b"CapPrm"} <= told.keys() else None
 
 
 def listed(groups: tuple[int, ...]) -> str:

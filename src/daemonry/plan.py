@@ -219,7 +219,7 @@ class Plan:
     def core_limit(self) -> core_limit.CoreLimit:
         given = self._options._prevent_core
         is_kept = self.starter.name is not None and not self.detaching.detach
-        return core_limit.CoreLimit(prevent=not is_kept if given is None else bool(given))
+        return core_limit.resolve(not is_kept if given is None else bool(given))
 
     @cached_property
     def pidfile(self) -> Pidfile:

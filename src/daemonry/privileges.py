@@ -22,6 +22,11 @@ _START_LATER = "start threads after open()"
 _LEAVING = 0.1
 
 
+def prepare() -> None:
+    """Load what giving up rights takes from outside this file, for a process that can't find its modules any more."""
+    libc.capabilities()
+
+
 def drop(rights: Rights) -> None:
     """Take on the ids for good: supplementary groups, group, user; real, effective, saved, and the file system's.
 
@@ -32,9 +37,7 @@ def drop(rights: Rights) -> None:
     was_root = 0 in user_ids()
     before = user_ids(), group_ids()
     with _as_root() if was_root else nullcontext():
-        if rights.groups is not None and set(os.getgroups()) != set(rights.groups):
-            with _named(f"set the supplementary groups to {listed(rights.groups)}", "CAP_SETGID"):
-                os.setgroups(rights.groups)
+        _set_groups(rights)
         _set_ids(rights)
     cleared = was_root and rights.uid != 0 and _clear_inheritable()
     if rights.no_new_privileges:
@@ -86,6 +89,17 @@ def _clear_inheritable() -> bool:
     return True
 
 
+def _set_groups(rights: Rights) -> None:
+    if rights.groups is not None and not _are_groups(rights.groups, rights.gid):
+        with _named(f"set the supplementary groups to {listed(rights.groups)}", "CAP_SETGID"):
+            os.setgroups(rights.groups)
+
+
+def _are_groups(groups: tuple[int, ...], gid: int) -> bool:
+    # The kernel may list the primary group among them, or leave it out.
+    return set(os.getgroups()) - {gid} == set(groups) - {gid}
+
+
 def _set_ids(rights: Rights) -> None:
     # The group first: without root's rights it couldn't be changed any more.
     if hasattr(os, "setresuid"):
@@ -112,8 +126,7 @@ def _verify(rights: Rights, was_root: bool, changed: bool, cleared: bool = False
         doubts.append(f"the user ids are {_with(user_ids(), users)}, not {rights.uid}")
     if groups != {rights.gid}:
         doubts.append(f"the group ids are {_with(group_ids(), groups)}, not {rights.gid}")
-    # The kernel may list the primary group among them, or leave it out.
-    if rights.groups is not None and set(os.getgroups()) - {rights.gid} != set(rights.groups) - {rights.gid}:
+    if rights.groups is not None and not _are_groups(rights.groups, rights.gid):
         doubts.append(f"the supplementary groups are {os.getgroups()}, not {list(rights.groups)}")
     if rights.uid != 0:
         doubts += _ways_back(rights, was_root) if was_root or changed else _way_up()
