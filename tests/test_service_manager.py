@@ -79,11 +79,17 @@ def test_a_process_that_systemd_executed_is_a_service(daemons: Daemons) -> None:
     assert who(daemons, through=AS_SERVICE) == ("systemd", "SYSTEMD_EXEC_PID is its number")
 
 
-def test_the_child_of_a_process_that_systemd_executed_is_a_service(daemons: Daemons) -> None:
-    """Such as ``ExecStart=/bin/sh -c 'prog; true'``."""
-    through = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ "$@"; exit $?', "sh")
+def test_the_child_of_a_process_that_systemd_executed_is_none(daemons: Daemons) -> None:
+    """A deployment agent or a CI runner that starts a daemon, and a shell that stays around a service, look alike."""
+    through = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ INVOCATION_ID=0123 "$@"; exit $?', "sh")
     name, reason = who(daemons, through=through, start_new_session=True)
-    assert (name, reason) == ("systemd", "SYSTEMD_EXEC_PID is its parent's number, and it has no terminal")
+    assert (name, reason) == (None, "nothing says that somebody keeps it")
+
+
+def test_a_shell_around_a_service_that_becomes_the_program_is_no_hindrance(daemons: Daemons) -> None:
+    """The number stays the same: ``ExecStart=/bin/sh -c 'exec prog'``."""
+    through = (*AS_SERVICE, "sh", "-c", 'umask 077; exec "$@"', "sh")
+    assert who(daemons, through=through) == ("systemd", "SYSTEMD_EXEC_PID is its number")
 
 
 def test_what_runs_in_a_window_of_a_terminal_that_is_a_service_is_none(daemons: Daemons) -> None:
@@ -101,9 +107,17 @@ def test_a_service_on_a_terminal_is_a_service(daemons: Daemons) -> None:
 
 @pytest.mark.parametrize("invoked", [True, False])
 def test_a_child_of_systemd_is_a_service_if_it_was_invoked_as_one(daemons: Daemons, invoked: bool) -> None:
-    env = {"INVOCATION_ID": "0123" if invoked else None}
+    """Of a systemd before version 248, which doesn't tell whom it has executed."""
+    env = {"INVOCATION_ID": "0123" if invoked else None, "SYSTEMD_EXEC_PID": None}
     found = who(daemons, through=(script(daemons, "systemd"),), env=env)
     assert found[0] == ("systemd" if invoked else None)
+
+
+def test_an_orphan_that_a_service_has_left_to_systemd_is_none(daemons: Daemons) -> None:
+    """It has the whole environment of the service, but systemd has executed another process."""
+    env = {"INVOCATION_ID": "0123", "SYSTEMD_EXEC_PID": "1"}
+    name, reason = who(daemons, through=(script(daemons, "systemd"),), env=env)
+    assert (name, reason) == (None, "its parent is systemd, but SYSTEMD_EXEC_PID is another process's number")
 
 
 @pytest.mark.parametrize(
@@ -282,12 +296,13 @@ def test_there_is_a_manager_just_where_something_was_meant_for_the_process(facts
         facts.pid == 1,
         environment.get("LISTEN_PID") == str(facts.pid),
         environment.get("SYSTEMD_EXEC_PID") == str(facts.pid),
-        environment.get("SYSTEMD_EXEC_PID") == str(facts.parent) and not facts.has_terminal,
-        facts.parent_name == "systemd" and "INVOCATION_ID" in environment,
+        facts.parent_name == "systemd" and "INVOCATION_ID" in environment and "SYSTEMD_EXEC_PID" not in environment,
         facts.parent_name in ("supervisord", "runsv"),
         facts.stdin_is_network_socket,
         facts.parent_name == "" and "SUPERVISOR_ENABLED" in environment and not facts.has_terminal,
-        facts.parent == 1 and (facts.parent_name == "tini" or not facts.has_terminal),
+        facts.parent == 1
+        and (facts.parent_name == "tini" or not facts.has_terminal)
+        and not (facts.parent_name == "systemd" and "INVOCATION_ID" in environment),
     )
     found = service_manager.who_started(facts)
     assert (found.name is not None) is any(evidence)
@@ -301,7 +316,8 @@ def test_notify_socket_proves_nothing_and_is_used_where_there_is_a_manager(facts
     without = {name: value for name, value in facts.environment.items() if name != "NOTIFY_SOCKET"}
     assert found == service_manager.who_started(Facts(**{**facts.fields(), "environment": without}))
     address = service_manager.manager_of(found, facts).address
-    assert address == (facts.environment.get("NOTIFY_SOCKET") or None if found.name else None)
+    is_meant = facts.environment.get("SYSTEMD_EXEC_PID", str(facts.pid)) == str(facts.pid)
+    assert address == (facts.environment.get("NOTIFY_SOCKET") or None if found.name and is_meant else None)
 
 
 def test_the_starter_says_himself() -> None:

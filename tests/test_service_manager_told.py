@@ -104,16 +104,35 @@ def test_the_manager_is_told_of_the_start_and_the_stop(
     assert manager.heard_nothing()
 
 
-def test_the_main_process_is_told_when_it_is_the_parent_that_was_executed(
+def test_the_manager_of_a_service_hears_nothing_of_a_daemon_that_the_service_starts(
     daemons: Daemons, manager: Manager, address: str
 ) -> None:
+    """He would take its number for the service's own under NotifyAccess=all."""
     daemons.launch(
-        "import os; from daemonry import DaemonContext\nwith DaemonContext(): print(os.getpid())",
-        through=("sh", "-c", 'SYSTEMD_EXEC_PID=$$ "$@"; exit $?', "sh"),
+        "from daemonry import DaemonContext\nwith DaemonContext(): pass",
+        through=("sh", "-c", 'SYSTEMD_EXEC_PID=$$ INVOCATION_ID=0123 "$@"; exit $?', "sh"),
         env={"NOTIFY_SOCKET": address},
         start_new_session=True,
     ).check()
-    assert manager.hear() == {"READY": "1", "MAINPID": (daemons.directory / "0.out").read_text().strip()}
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert manager.heard_nothing()
+
+
+def test_the_manager_of_a_supervisor_hears_nothing_of_its_programs(
+    daemons: Daemons, manager: Manager, address: str
+) -> None:
+    """A supervisord that is a service gives all that it starts what systemd has told it alone."""
+    supervisor = daemons.directory / "supervisord"
+    supervisor.write_text('#!/bin/sh\nSYSTEMD_EXEC_PID=$$ "$@"\nexit $?\n')
+    supervisor.chmod(0o755)
+    launched = daemons.launch(
+        "import os; from daemonry import DaemonContext\nfirst = os.getpid()\n"
+        "with DaemonContext(): print(os.getpid() == first)",
+        through=(str(supervisor),),
+        env={"NOTIFY_SOCKET": address},
+    ).check()
+    assert launched.stdout == "True\n"
+    assert manager.heard_nothing()
 
 
 @pytest.mark.parametrize("through", [(), ("setsid", "--wait")])

@@ -80,25 +80,23 @@ def _is_network_socket(fd: int) -> bool:
 
 
 def who_started(facts: Facts) -> Starter:
-    """Answer who started the process with these facts, from evidence that is meant for it or its parent.
+    """Answer who started the process with these facts, from evidence that is meant for it and for nobody else.
 
     Source: sd_listen_fds(3), systemd.exec(5), inetd(8), launchd.plist(5), supervisord's "Subprocess Environment".
     """
     environment = facts.environment
-    service = environment.get("SYSTEMD_EXEC_PID")
     if facts.pid == 1:
         return Starter(name="container", reason="it is process 1")
     if environment.get("DAEMONRY_PID") == str(facts.pid):
         return Starter(name="daemonry", reason="DAEMONRY_PID is its number")
     if environment.get("LISTEN_PID") == str(facts.pid):
         return Starter(name="systemd", reason="LISTEN_PID is its number")
-    if service == str(facts.pid):
+    # A parent's number there is no evidence: that may be a shell around the program, and as well a service that starts
+    # a daemon, as deployment agents, CI runners, terminals and tmux do.
+    if environment.get("SYSTEMD_EXEC_PID") == str(facts.pid):
         return Starter(name="systemd", reason="SYSTEMD_EXEC_PID is its number")
-    # A terminal's emulator and tmux may be services too, and what runs in their windows is a child of theirs.
-    if service == str(facts.parent) and not facts.has_terminal:
-        return Starter(name="systemd", reason="SYSTEMD_EXEC_PID is its parent's number, and it has no terminal")
     if facts.parent_name == "systemd" and "INVOCATION_ID" in environment:
-        return Starter(name="systemd", reason="its parent is systemd")
+        return _started_by_systemd(facts)
     # Linux cuts a process's name to 15 characters.
     supervisor = next((name for name in _SUPERVISORS if facts.parent_name in (name, name[:15])), None)
     if supervisor is not None:
@@ -111,6 +109,17 @@ def who_started(facts: Facts) -> Starter:
     if facts.parent == 1:
         return _started_by_process_1(facts)
     return Starter(name=None, reason="nothing says that somebody keeps it")
+
+
+def _started_by_systemd(facts: Facts) -> Starter:
+    # Since version 248 it says whom it has executed. Anybody else is an orphan, which a service has left to it.
+    if _is_said_to_another(facts):
+        return Starter(name=None, reason="its parent is systemd, but SYSTEMD_EXEC_PID is another process's number")
+    return Starter(name="systemd", reason="its parent is systemd")
+
+
+def _is_said_to_another(facts: Facts) -> bool:
+    return facts.environment.get("SYSTEMD_EXEC_PID", str(facts.pid)) != str(facts.pid)
 
 
 def _started_by_process_1(facts: Facts) -> Starter:
@@ -126,4 +135,7 @@ def _started_by_process_1(facts: Facts) -> Starter:
 
 def manager_of(starter: Starter, facts: Facts) -> Manager:
     """Answer the manager that waits for word of the process; none when NOTIFY_SOCKET was meant for an ancestor."""
-    return Manager(None) if starter.name is None else manager_at(facts.environment, facts.pid)
+    # Whoever is a service himself, as supervisord may be, gives what systemd has told him to all that he starts.
+    if starter.name is None or _is_said_to_another(facts):
+        return Manager(None)
+    return manager_at(facts.environment, facts.pid)

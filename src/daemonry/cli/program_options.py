@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 SETTLE = 0.5
-# Addressed by a service manager to whoever it has started; see sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
-_FOR_THE_LAUNCHER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+# Addressed by a service manager to whoever it has started, and to no other process; see sd_notify(3),
+# sd_watchdog_enabled(3), sd_listen_fds(3), systemd.exec(5).
+_FOR_THE_LAUNCHER = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "SYSTEMD_EXEC_PID",
+)
 # Seconds, as systemd's DefaultTimeoutStartSec=.
 LONGEST_START = 90.0
 
@@ -191,7 +200,7 @@ def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, 
         "prevent_core": False if options.allow_core else None,
         "files_preserve": options.preserve_fd,
         "start_timeout": options.timeout or None,
-        "environment": environment_of(options, foreground),
+        "environment": environment_of(options, takes_place=foreground and not options.restart),
         "signal_map": {},
         "ready": "manual",
     }
@@ -209,10 +218,13 @@ def _number_or_name(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def environment_of(options: argparse.Namespace, foreground: bool) -> dict[str, str]:
-    """Answer the variables that the program gets."""
+def environment_of(options: argparse.Namespace, takes_place: bool) -> dict[str, str]:
+    """Answer the variables that the program gets.
+
+    :param takes_place: whether it becomes this very process, to which a service manager may have said something.
+    """
     kept = {"PATH": os.environ.get("PATH", os.defpath)} if options.clean_env else dict(os.environ)
-    if not foreground:
+    if not takes_place:
         for name in _FOR_THE_LAUNCHER:
             kept.pop(name, None)
     return {**kept, **dict(options.env)}
