@@ -83,7 +83,11 @@ class DaemonContext(Lifecycle):
         if not self._values.detaching.detach:
             return
         outcome = detach(
-            self._values.detaching.start_timeout, self.show_progress, descriptors.close_all_except, self._take_over
+            self._values.detaching.start_timeout,
+            self.show_progress,
+            descriptors.close_all_except,
+            self._take_over,
+            self._has_launched,
         )
         if outcome is not None:
             raise failures.error_of(outcome)

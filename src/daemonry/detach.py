@@ -100,6 +100,7 @@ def detach(
     show: Callable[[str], object],
     close_others: Callable[[Iterable[int]], object],
     take_over: Callable[[Tie], object],
+    launched: Callable[[], object] = bool,
 ) -> Outcome | None:
     """Become a daemon's process; answer ``None`` there, or an :class:`Outcome` in the launcher.
 
@@ -111,6 +112,7 @@ def detach(
     :param close_others: closes all descriptors above 2 but the given ones, in the witness.
     :param take_over: called in the daemon with its :class:`Tie` while signals are held off: the first that is
         delivered may raise, and the launcher is to be told of it.
+    :param launched: called in the launcher when the daemon is ready, right before it leaves.
     :raises OSError: when the pipes can't be made, or the first process can't be forked.
 
     Source: daemon(7), SysV daemons, steps 5 to 8, 14 and 15.
@@ -122,7 +124,7 @@ def detach(
                 if witness == 0:
                     take_over(_lead_session(pipes, close_others))
                     return None
-                launcher = _Launcher(witness, pipes.take_reports(), timeout, show)
+                launcher = _Launcher(witness, pipes.take_reports(), timeout, show, launched)
             return launcher.wait(mask)
     except _Ended as end:
         _die_of(end.signum)
@@ -239,7 +241,15 @@ def _tell_and_leave(reporter: report.Reporter, error: BaseException) -> None:
 class _Launcher:
     """The process that waits until the daemon is ready."""
 
-    def __init__(self, witness: int, reports: int, timeout: float | None, show: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        witness: int,
+        reports: int,
+        timeout: float | None,
+        show: Callable[[str], object],
+        launched: Callable[[], object],
+    ) -> None:
+        self._launched = launched
         self._witness = witness
         self._reports = reports
         self._reader = report.Reader()
@@ -264,6 +274,7 @@ class _Launcher:
             raise
         if self._ready and self._stays_ready():
             self._reap()
+            self._launched()
             os._exit(0)
         killed_by = self._signal_of_witness() if in_time and self._ended is None else None
         late = not in_time and self._failed is None

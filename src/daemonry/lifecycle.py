@@ -203,3 +203,6 @@ class Lifecycle(Ending):
         with suppress(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the start goes on
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
+
+    def _has_launched(self) -> None:
+        """Do nothing; called in the launcher when the daemon is ready, before it leaves. It must not raise."""

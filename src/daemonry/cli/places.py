@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from contextlib import contextmanager
+from contextlib import suppress
 
-from ..errors import ControlError
 from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -79,95 +75,22 @@ def _log_directory() -> str:
 
 
 def make_directories(target: Target) -> None:
-    """Make what a start by name writes into, for its user alone.
+    """Make what a start by name writes into; nobody else may write there, whatever the umask is.
 
     :raises OSError: when that can't be.
     """
     for path in (target.pidfile, target.log, target.memory):
         if path is not None:
-            os.makedirs(os.path.dirname(path), mode=0o755 if os.geteuid() == 0 else 0o700, exist_ok=True)
+            _make(os.path.dirname(path), 0o755 if os.geteuid() == 0 else 0o700)
 
 
-@contextmanager
-def remembered(target: Target | None, words: list[str]) -> Iterator[None]:
-    """Keep how a daemon is started, from before it is; forget it when that fails.
-
-    Who comes out of the block has failed: the launcher of a daemon that is up leaves by ``os._exit``, in the block.
-
-    :param words: those behind ``daemonry start``.
-    """
-    import json
-
-    if target is None or target.memory is None:
-        yield
+def _make(directory: str, mode: int) -> None:
+    # Not os.makedirs, which makes the directories above with the umask's mode alone.
+    if os.path.isdir(directory):
         return
-    make_directories(target)
-    before = _bytes_of(target.memory)
-    _write(target.memory, json.dumps({"words": words, "directory": os.getcwd()}).encode())
-    own = os.getpid()
-    try:
-        yield
-    finally:
-        if os.getpid() == own:  # and not the daemon, which has become another process
-            _put_back(target.memory, before)
-
-
-def _bytes_of(path: str) -> bytes | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file; remove it", path)
-        return file.read()
-
-
-def _write(path: str, data: bytes) -> None:
-    draft = f"{path}.{os.getpid()}"
-    with open(draft, "wb") as file:
-        file.write(data)
-    os.replace(draft, path)
-
-
-def _put_back(path: str, data: bytes | None) -> None:
-    if data is None:
-        os.unlink(path)
-    else:
-        _write(path, data)
-
-
-def recall(target: Target) -> dict[str, Any]:
-    """Answer what was kept.
-
-    :raises ControlError: when nothing was.
-    """
-    import json
-
-    try:
-        data = _bytes_of(target.memory) if target.memory is not None else None
-        kept: Any = json.loads(data) if data is not None else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _is_unknown(target, f"{target.memory} can't be read") from error
-    if data is None:
-        raise _is_unknown(target)
-    if not _is_memory(kept):
-        raise _is_unknown(target, f"{target.memory} is not what `daemonry start` has written")
-    known: dict[str, Any] = kept
-    return known
-
-
-def _is_unknown(target: Target, reason: str | None = None) -> ControlError:
-    why = f": {reason}" if reason is not None else ""
-    message = f"nobody knows how {target.title} was started{why}; say it again, after --"
-    return ControlError(None, message, target.pidfile)
-
-
-def _is_memory(kept: Any) -> bool:
-    if not isinstance(kept, dict):
-        return False
-    words = kept.get("words")
-    return isinstance(words, list) and all(isinstance(each, str) for each in [*words, kept.get("directory")])
+    _make(os.path.dirname(directory), mode)
+    with suppress(FileExistsError):  # by another start in this moment, or it is a file: who writes into it is told so
+        os.mkdir(directory, mode)
 
 
 def all_named() -> Iterator[Target]:

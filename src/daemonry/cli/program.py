@@ -29,6 +29,7 @@ class ProgramContext(DaemonContext):
     :param readiness: how one knows that it is up.
 
     :ivar show: called in the launcher with each message to the user.
+    :ivar launched: called in the launcher when the program is up; it must not raise.
     :ivar ticks: ``bool``, whether messages that only say how long it has been waited are wanted.
     :ivar started: ``str``, what the user is told when it is up; ``{pid}`` is its number.
     """
@@ -39,12 +40,16 @@ class ProgramContext(DaemonContext):
         self.words = words
         self.readiness = readiness
         self.show: Callable[[str], object] = bool
+        self.launched: Callable[[], object] = bool
         self.ticks = False
         self.started = ""
 
     def show_progress(self, text: str) -> None:
         """Show what the program, or who waits for it, has to say."""
         self.show(text)
+
+    def _has_launched(self) -> None:
+        self.launched()
 
 
 class Program(ProgramContext):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
+from functools import partial
 
 from ..control import find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
 from ..report import printable
-from . import places, program_options
+from . import memory, places, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..plan import PlannedStep
+    from .memory import Memory
     from .places import Target
     from .program import Program, Readiness
     from .screen import Screen
@@ -70,8 +72,17 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     context.ticks = screen.moves
     title = target.title if target is not None else options.words[0]
     context.started = "" if screen.quiet else f"{title}: started, process {{pid}}"
-    with _sigterm_unwinds(), places.remembered(target, options.told):
+    with _sigterm_unwinds(), memory.drafted(target, options.told) as draft:
+        context.launched = partial(_keep, draft, screen)
         return _open(context, target, screen)
+
+
+def _keep(draft: Memory | None, screen: Screen) -> None:
+    try:
+        if draft is not None:
+            draft.keep()
+    except OSError as error:  # the daemon is up all the same
+        screen.complain(f"it is not kept how it was started, for a restart: {error.filename2}: {error.strerror}")
 
 
 @contextmanager
@@ -274,8 +285,9 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
     names = options.words or ([options.name] if options.name else [])
     if len(names) != 1:
         raise Refusal("say which daemon, by its name, or a program behind --", USAGE)
-    kept = places.recall(places.target_of(names[0]))
-    os.chdir(kept["directory"])
+    target = places.target_of(names[0])
+    kept = memory.recall(target)
+    memory.enter(target, kept)
     remembered: argparse.Namespace = parse("restart", kept["words"])
     return remembered
 

@@ -1,0 +1,131 @@
+"""How a daemon was started: kept when it is up, and believed only where nobody else can have written it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from contextlib import contextmanager, suppress
+
+from ..errors import ControlError
+from ..walk import at_directory, others_write
+from . import places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .places import Target
+
+
+class Memory:
+    """The words of one start, and where they are kept; in a draft, until it has succeeded.
+
+    :param words: those behind ``daemonry start``.
+    """
+
+    def __init__(self, path: str, words: list[str]) -> None:
+        self._path = path
+        self._draft = f"{path}.{os.getpid()}"
+        directory = os.stat(".")
+        kept = {"words": words, "directory": os.getcwd(), "owner": directory.st_uid, "inode": directory.st_ino}
+        self._data = json.dumps(kept).encode()
+
+    def write(self) -> None:
+        """Write the draft. Not in the memory itself, which may be that of a daemon that runs, or gets up first."""
+        self.forget()  # a start of the same number that was killed has left one
+        # For its owner alone, for there may be passwords among the words, and whoever writes here chooses what is
+        # executed by the next restart.
+        fd = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            os.fchmod(fd, 0o600)
+            file.write(self._data)
+
+    def keep(self) -> None:
+        """Let it be the memory, now that the daemon is up and holds the pidfile."""
+        os.replace(self._draft, self._path)
+
+    def forget(self) -> None:
+        """Take the draft away, if there is one."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._draft)
+
+
+@contextmanager
+def drafted(target: Target | None, words: list[str]) -> Iterator[Memory | None]:
+    """Have a draft of the memory during a start; ``None`` for a daemon without a name."""
+    if target is None or target.memory is None:
+        yield None
+        return
+    places.make_directories(target)
+    memory, own = Memory(target.memory, words), os.getpid()
+    memory.write()
+    try:
+        yield memory
+    finally:
+        if os.getpid() == own:  # and not the daemon, which has become another process
+            memory.forget()
+
+
+def recall(target: Target) -> dict[str, Any]:
+    """Answer what was kept.
+
+    :raises ControlError: when nothing was, or others can have written it.
+    """
+    try:
+        data = _bytes_of(target.memory) if target.memory is not None else None
+        kept: Any = json.loads(data) if data is not None else None
+    except (OSError, ValueError, RecursionError) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) else ""
+        raise _is_unknown(target, f"{target.memory} can't be read{why}") from error
+    if data is None:
+        raise _is_unknown(target)
+    if not _is_memory(kept):
+        raise _is_unknown(target, f"{target.memory} is not what `daemonry start` has written")
+    known: dict[str, Any] = kept
+    return known
+
+
+def _bytes_of(path: str) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        for each in (found, os.stat(os.path.dirname(path))):
+            if each.st_uid not in (0, os.geteuid()) or others_write(each):
+                raise OSError(errno.EPERM, "others can have written it", path)
+        return file.read()
+
+
+def _is_unknown(target: Target, reason: str | None = None) -> ControlError:
+    why = f": {reason}" if reason is not None else ""
+    message = f"nobody knows how {target.title} was started{why}; say it again, after --"
+    return ControlError(None, message, target.pidfile)
+
+
+def _is_memory(kept: Any) -> bool:
+    if not isinstance(kept, dict):
+        return False
+    words = kept.get("words")
+    return isinstance(words, list) and all(isinstance(each, str) for each in [*words, kept.get("directory")])
+
+
+def enter(target: Target, kept: dict[str, Any]) -> None:
+    """Go to the directory of the start.
+
+    :raises ControlError: when somebody else has put another one in its place, from where he would have his own program
+        started.
+    :raises OSError: when it is gone.
+    """
+    with at_directory(kept["directory"]) as fd:
+        found = os.fstat(fd)
+        is_same = (found.st_uid, found.st_ino) == (kept.get("owner"), kept.get("inode"))
+        if found.st_uid not in (0, os.geteuid()) and not is_same:
+            raise _is_unknown(target, f"{kept['directory']}, where that was, is another directory now")
+        os.fchdir(fd)
