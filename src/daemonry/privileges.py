@@ -90,7 +90,7 @@ def _clear_inheritable() -> bool:
 
 
 def _set_groups(rights: Rights) -> None:
-    if rights.groups is not None and not _are_groups(rights.groups, rights.gid):
+    if rights.groups is not None and set(os.getgroups()) != set(rights.groups):
         with _named(f"set the supplementary groups to {listed(rights.groups)}", "CAP_SETGID"):
             os.setgroups(rights.groups)
 
