@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 # From the ground up.
 STOREYS = (
     {"errors", "record", "forks", "ids", "libc", "hold", "closing"},
-    {"process", "kernel_lock", "walk", "report", "sd_notify", "sd_listen", "bare_numbers"},
-    {"pidfile_errors", "seal", "log_file"},
-    {"witness", "pidfile_reading"},
+    {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen", "bare_numbers"},
+    {"pidfile_errors", "seal", "walk"},
+    {"witness", "pidfile_reading", "log_file"},
     {"pidfile_on_disk"},
     {
         "container",

@@ -101,7 +101,9 @@ def test_whatever_is_looked_for_first_mounts_it(daemons: Daemons, behind: Path, 
         import os, sys
         from daemonry.walk import at_directory, reached
         with {look} as found:
-            print(os.fstat(found if isinstance(found, int) else found[0]).st_ino)
+            if not isinstance(found, int):
+                found = found.directory or os.path.dirname(found.name)
+            print(os.stat(found).st_ino)
         """,
     )
     assert launched.stdout == f"{(behind / 'below' if 'below' in look else behind).stat().st_ino}\n"

@@ -52,6 +52,12 @@ def all_ids(told: dict[bytes, list[bytes]] | None = None) -> tuple[set[int], set
     return {int(word) for word in told[b"Uid"]}, {int(word) for word in told[b"Gid"]}
 
 
+def effective_capabilities() -> int:
+    """Return the capabilities that count for this thread, as a set of bits; none where the kernel doesn't tell."""
+    told = _status()
+    return int(told[b"CapEff"][0], 16) if told is not None else 0
+
+
 def _status() -> dict[bytes, list[bytes]] | None:
     """Return what the kernel tells of this thread, ``None`` where there is no /proc of Linux; proc_pid_status(5)."""
     try:
@@ -64,7 +70,7 @@ def _status() -> dict[bytes, list[bytes]] | None:
         os.close(fd)
     lines = (line.partition(b":") for line in text.splitlines())
     told = {name: words.split() for name, _, words in lines}
-    return told if {b"Uid", b"Gid", b"CapPrm"} <= told.keys() else None
+    return told if {b"Uid", b"Gid", b"CapPrm", b"CapEff"} <= told.keys() else None
 
 
 def listed(groups: tuple[int, ...]) -> str:

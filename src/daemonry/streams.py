@@ -207,7 +207,7 @@ def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
 
 
 def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
-    return open_input(path) if stream.name == "stdin" else open_log(path, owner)
+    return open_input(path, owner) if stream.name == "stdin" else open_log(path, owner)
 
 
 class Saved:

@@ -1,4 +1,4 @@
-"""The way to a file, gone step by step with root's rights, through no link that others may have put on it."""
+"""The way to a file with root's rights, through no link that others may have put on it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,35 @@ import stat
 from contextlib import contextmanager
 
 from .closing import close
+from .record import Record
+from .user_namespace import is_outsiders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADVICE = "remove it, or choose a directory that only root can write"
+_STANDING = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LOOKING = getattr(os, "O_PATH", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTERING = _LOOKING | os.O_DIRECTORY
 # As many as the kernel follows; see path_resolution(7).
 _MOST_LINKS = 40
+
+
+class Place(Record):
+    """Where a file is, or is to be, and what is known of the way there.
+
+    ``flags`` are to be added to those that open ``name`` in ``directory``, a descriptor; ``None`` where the name is the
+    whole path. ``guarded`` says whether others than root can put files there; ``moved``, only of a way gone for another
+    user, whether they can put another directory in its place; ``linked``, whether the file is one that a link leads to.
+    """
+
+    directory: int | None
+    name: str
+    flags: int
+    guarded: bool
+    moved: bool = False
+    linked: bool = False
 
 
 def is_open_to_others(directory: os.stat_result) -> bool:
@@ -33,12 +52,11 @@ def others_write(found: os.stat_result) -> bool:
 @contextmanager
 def at_directory(path: str) -> Iterator[int]:
     """Hold a directory open, which root reaches through no link of others'."""
-    flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
     if os.geteuid() == 0:
-        with reached(os.path.join(path, ".")) as (directory, name, _):
-            fd = os.open(name, flags, dir_fd=directory)
+        with reached(os.path.join(path, ".")) as place:
+            fd = os.open(place.name, _STANDING, dir_fd=place.directory)
     else:
-        fd = os.open(path, flags)
+        fd = os.open(path, _STANDING)
     try:
         yield fd
     finally:
@@ -46,26 +64,68 @@ def at_directory(path: str) -> Iterator[int]:
 
 
 @contextmanager
-def reached(path: str, lent: bool = False) -> Iterator[tuple[int | None, str, int]]:
+def reached(path: str, lent: bool = False) -> Iterator[Place]:
     """Go to a file's directory with root's rights, through no link that others may have put on the way.
 
-    Yield the directory's descriptor, the file's name in it, and the flags to open it with.
-
     :param lent: whether it is for another user; then not even a link of root's is followed in the file's place, where
-        others may have moved it.
+        others may have moved it, and the way ends where others could lead it elsewhere: from there on it is that
+        user's.
 
     Source: path_resolution(7); openat2(2), RESOLVE_NO_SYMLINKS, is stricter than an administrator's own links allow.
     """
-    if not hasattr(os, "O_PATH"):  # macOS, where a link can't be held while it is looked at
+    if _is_roots_alone(os.path.dirname(path)):
+        yield Place(directory=None, name=path, flags=0, guarded=False, linked=lent and os.path.islink(path))
+    elif not hasattr(os, "O_PATH"):  # macOS, where a link can't be held while it is looked at
         guarded = is_open_to_others(os.stat(os.path.dirname(path)))
-        yield None, path, os.O_NOFOLLOW if guarded else 0
-        return
-    walk = _Walk(path, lent)
+        flags, moved = os.O_NOFOLLOW if guarded else 0, lent and _can_be_moved(os.path.dirname(path))
+        yield Place(directory=None, name=path, flags=flags, guarded=guarded, moved=moved, linked=os.path.islink(path))
+    else:
+        walk = _Walk(path, lent)
+        try:
+            yield walk.to_its_end()
+        finally:
+            close(walk.directory)
+
+
+def _is_roots_alone(directory: str) -> bool:
+    """Whether root alone can write to each directory on the way to this one, and to this one, and none is a link.
+
+    Then the kernel may go that way by itself: nobody can change it meanwhile.
+    """
     try:
-        name, flags = walk.to_its_end()
-        yield walk.directory, name, flags
-    finally:
-        close(walk.directory)
+        root = found = os.lstat("/")
+        way = ""
+        for name in filter(None, directory.split("/")):
+            if is_open_to_others(found) or name == "..":
+                return False
+            way += f"/{name}"
+            found = os.lstat(way)
+            if not stat.S_ISDIR(found.st_mode):
+                return False
+            if found.st_dev != root.st_dev:
+                # What is mounted on demand is looked at, and not what lies below it; see autofs(5).
+                found = os.stat(f"{way}/.")
+    except OSError:  # whoever opens it will say it
+        return False
+    return not is_open_to_others(found)
+
+
+def _can_be_moved(directory: str) -> bool:
+    """Whether anybody but root can put another directory, or a link to one, in the place of this one."""
+    names = {name for path in (directory, os.path.realpath(directory)) for name in _with_parents(path)}
+    return any(_can_be_replaced(os.stat(os.path.dirname(name)), os.lstat(name).st_uid) for name in names)
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    while path != os.path.dirname(path):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _can_be_replaced(directory: os.stat_result, owner: int) -> bool:
+    """Whether others than root can put something else in the place of what has this owner there."""
+    is_kept = directory.st_uid == 0 and bool(directory.st_mode & stat.S_ISVTX) and owner == 0
+    return is_open_to_others(directory) and not is_kept
 
 
 class _Walk:
@@ -76,30 +136,39 @@ class _Walk:
         self._lent = lent
         self._left = path.split("/")[::-1]
         self._links = 0
-        self.directory = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        self._moved = self._linked = False
+        self.directory = os.open("/", _STANDING)
         """Where it has come to."""
 
-    def to_its_end(self) -> tuple[str, int]:
-        """Go on until only the file's name is left; answer it, with the flags to open it with."""
+    def to_its_end(self) -> Place:
+        """Go on until only the file's name is left, or until the way is another's."""
         while True:
-            name = self._left.pop() or "."
+            name = self._left.pop()
+            if self._moved:
+                return Place(directory=None, name=self._path, flags=0, guarded=True, moved=True)
+            if self._left and name in ("", "."):
+                continue
             try:
                 if self._left and self._enters(name):
                     continue
-                step = os.open(name, _LOOKING, dir_fd=self.directory)
+                step = os.open(name or ".", _LOOKING, dir_fd=self.directory)
             except FileNotFoundError:
                 if self._left:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._path) from None
-                return name, os.O_NOFOLLOW
+                return self._place(name, os.O_NOFOLLOW)
             try:
                 flags = self._go(name, step)
             finally:
                 close(step)
             if flags is not None:
-                return name, flags
+                return self._place(name or ".", flags)
+
+    def _place(self, name: str, flags: int) -> Place:
+        guarded = is_open_to_others(os.fstat(self.directory))
+        return Place(directory=self.directory, name=name, flags=flags, guarded=guarded, linked=self._linked)
 
     def _enters(self, name: str) -> bool:
-        """Enter what is a directory, and no link to one; answer whether it is."""
+        """Enter what is a directory, and no link to one; return whether it is."""
         # Before anything is looked at: O_PATH alone doesn't mount what is mounted on demand, so that the walk would go
         # on in the empty directory below it; see open(2).
         try:
@@ -112,7 +181,7 @@ class _Walk:
         return True
 
     def _go(self, name: str, step: int) -> int | None:
-        """Go one step; answer the flags to open the file with, if this is the last."""
+        """Go one step; return the flags to open the file with, if this is the last."""
         found = os.fstat(step)
         if stat.S_ISLNK(found.st_mode) and not self._is_of_proc():
             self._follow(name, found, os.readlink("", dir_fd=step))
@@ -120,26 +189,43 @@ class _Walk:
             # The kernel's own links, such as /proc/self/fd/1, are followed by the kernel: their text may be no path.
             return 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW
         elif stat.S_ISLNK(found.st_mode):
-            self._enter(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.directory))
+            self._enter(os.open(name, _STANDING, dir_fd=self.directory))
         else:
             self._enter(os.dup(step))
         return None
 
     def _enter(self, directory: int) -> None:
         before, self.directory = self.directory, directory
-        close(before)
+        try:
+            if self._lent:
+                self._moved |= _can_be_replaced(os.fstat(before), os.fstat(directory).st_uid)
+        finally:
+            close(before)
 
     def _follow(self, name: str, link: os.stat_result, target: str) -> None:
         self._links += 1
+        here = os.fstat(self.directory)
+        if self._left and self._lent and _can_be_replaced(here, link.st_uid):
+            self._moved = True
+            return
         is_roots = link.st_uid == 0 and (self._left or not self._lent)
-        if not is_roots and is_open_to_others(os.fstat(self.directory)):
+        if not is_roots and is_open_to_others(here) and not self._is_of_the_system(here):
             reason = f"{name} is a link, in a directory that others can write; {ADVICE}"
             raise OSError(errno.ELOOP, reason, self._path)
         if self._links > _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
+        self._linked |= not self._left
         if target.startswith("/"):
-            self._enter(os.open("/", os.O_PATH | os.O_CLOEXEC))
+            self._restart()
         self._left += target.split("/")[::-1]
+
+    def _restart(self) -> None:
+        before, self.directory = self.directory, os.open("/", _STANDING)
+        close(before)
+
+    def _is_of_the_system(self, here: os.stat_result) -> bool:
+        # Root of a user namespace is an ordinary user outside, and takes the system's links as that user does.
+        return not self._lent and not others_write(here) and is_outsiders(here, self.directory)
 
     def _is_of_proc(self) -> bool:
         try:
