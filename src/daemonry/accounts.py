@@ -136,6 +136,35 @@ def _entry(uid: int) -> pwd.struct_passwd | None:
         return None
 
 
+#: The variables that tell a program whose it is; see environ(7).
+LOGIN = ("HOME", "LOGNAME", "SHELL", "USER")
+
+
+def login_variables(uid: int) -> dict[str, str | None]:
+    """Return the variables of a user's login; ``None`` for each that a user without an entry hasn't got.
+
+    Source: login(1); systemd.exec(5), "Environment variables in spawned processes".
+    """
+    entry = _entry(uid)
+    if entry is None:
+        return dict.fromkeys(LOGIN)
+    # Empty fields mean these; see passwd(5).
+    values = (entry.pw_dir or "/", entry.pw_name, entry.pw_shell or "/bin/sh", entry.pw_name)
+    return dict(zip(LOGIN, values))
+
+
+def other_login(user: object) -> dict[str, str | None]:
+    """Return the variables of the login of a user, by number or name, that this process is not; else none.
+
+    Of one that isn't there none, for it is refused when the options are resolved.
+    """
+    try:
+        uid, _ = _user(user)
+    except InvalidOption:
+        return {}
+    return {} if uid == os.getuid() else login_variables(uid)
+
+
 def user_name(uid: int) -> str:
     """Return a user's name and number, or the number alone where it has no name."""
     entry = _entry(uid)

@@ -162,12 +162,12 @@ class DaemonContext(Lifecycle):
         self._undo_on_failure(lambda: os.umask(before))
 
     def clean_environment(self) -> None:
-        """Replace the environment, if another is given. daemon(7), step 4."""
-        variables = self._values.environment.variables
-        if variables is not None:
+        """Replace the environment, if another is given, or what in it tells whose it is. daemon(7), step 4."""
+        environment = self._values.environment
+        if environment.changes:
             before = dict(os.environ)
             self._undo_on_failure(lambda: _replace_environment(before))
-            _replace_environment(variables)
+            _replace_environment(environment.of(before))
 
     def drop_privileges(self) -> None:
         """Take on the groups, the group and the user, for good. daemon(7), step 13."""

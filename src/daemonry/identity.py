@@ -13,7 +13,8 @@ from .record import Record
 class Rights(Record):
     """The ids to run with; ``groups`` is ``None`` when the supplementary groups stay as they are.
 
-    ``change`` is false where the process was that already, and nothing else, when it was asked.
+    ``change`` is false where the process was that already, and nothing else, when it was asked; ``other_user`` is true
+    where it was another user's, as its real user tells.
     """
 
     uid: int
@@ -21,6 +22,7 @@ class Rights(Record):
     groups: tuple[int, ...] | None
     no_new_privileges: bool
     change: bool = True
+    other_user: bool = False
 
     def __str__(self) -> str:
         user, group = _names(self.uid, self.gid)
@@ -51,7 +53,14 @@ def resolve(uid: object, gid: object, initgroups: object, no_new_privileges: obj
         from . import privileges
 
         privileges.prepare()
-    return Rights(uid=user, gid=group, groups=groups, no_new_privileges=pinned, change=change)
+    return Rights(
+        uid=user,
+        gid=group,
+        groups=groups,
+        no_new_privileges=pinned,
+        change=change,
+        other_user=user != os.getuid(),
+    )
 
 
 def _wanted(uid: object, gid: object, initgroups: bool) -> tuple[int, int, tuple[int, ...] | None]:

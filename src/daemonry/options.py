@@ -45,7 +45,8 @@ class Options:
     :param signal_map: mapping of signals to what they do; ``None`` for :func:`~daemonry.default_signal_map`. SIGTERM
         calls :meth:`~daemonry.DaemonContext.terminate` also when a map leaves it out and the program has no handler for
         it.
-    :param environment: mapping that replaces the environment; ``None`` keeps it.
+    :param environment: mapping that replaces the environment, to the letter; ``None`` keeps it, but for HOME, LOGNAME,
+        SHELL and USER, which become those of ``uid`` in the user database if that is another user.
     :param ready: ``"auto"``: the daemon is ready when the body begins; ``"manual"``: when it calls ``ready()``.
     :param start_timeout: seconds until the daemon must be ready, or it is ended; ``None`` for no limit. Only the
         launcher of a program that forks keeps the time.

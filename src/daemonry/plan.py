@@ -15,7 +15,7 @@ from .sd_notify import Manager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from types import FrameType
     from typing import Any
 
@@ -58,12 +58,28 @@ class Streams(Record):
 
 
 class Environment(Record):
-    """The variables that replace the environment; ``None`` keeps it."""
+    """The variables that replace the environment; ``None`` keeps it.
+
+    ``login`` has those that tell a program whose it is, where that changes: ``None`` for each that it won't have.
+    """
 
     variables: dict[str, str] | None
+    login: dict[str, str | None]
 
     def __str__(self) -> str:
-        return "unchanged" if self.variables is None else f"replaced by {len(self.variables)} variables"
+        whole = "unchanged" if self.variables is None else f"replaced by {len(self.variables)} variables"
+        told = [f"no {name}" if value is None else f"{name}={value}" for name, value in self.login.items()]
+        return ", ".join(told if told and self.variables is None else [whole, *told])
+
+    @property
+    def changes(self) -> bool:
+        """Whether it becomes another."""
+        return self.variables is not None or bool(self.login)
+
+    def of(self, present: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment that comes of the present one."""
+        found = {**(present if self.variables is None else self.variables), **self.login}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Readiness(Record):
@@ -245,7 +261,16 @@ class Plan:
 
     @cached_property
     def environment(self) -> Environment:
-        return Environment(variables=_variables(self._options.environment))
+        variables = _variables(self._options.environment)
+        return Environment(variables=variables, login=self._login(variables))
+
+    def _login(self, given: dict[str, str] | None) -> dict[str, str | None]:
+        if "drop_privileges" not in self._steps or not self.rights.other_user:
+            return {}
+        from . import accounts
+
+        own = accounts.login_variables(self.rights.uid)
+        return own if given is None else {name: given.get(name) for name in own}
 
     @cached_property
     def rights(self) -> identity.Rights:

@@ -52,11 +52,11 @@ def others_write(found: os.stat_result) -> bool:
 @contextmanager
 def at_directory(path: str) -> Iterator[int]:
     """Hold a directory open, which root reaches through no link of others'."""
-    if os.geteuid() == 0:
+    if os.geteuid() != 0 or _is_roots_alone(path):
+        fd = os.open(path, _STANDING)
+    else:
         with reached(os.path.join(path, ".")) as place:
             fd = os.open(place.name, _STANDING, dir_fd=place.directory)
-    else:
-        fd = os.open(path, _STANDING)
     try:
         yield fd
     finally:

@@ -51,7 +51,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--chdir", metavar="DIR", default="/", help="work in this directory (default: /)")
     group.add_argument("--chroot", metavar="DIR", help="make this directory its root; PROGRAM is inside it")
     group.add_argument("--umask", type=_octal, default=0o022, metavar="MASK", help="its umask, octal (default: 022)")
-    group.add_argument("--user", help="run it as this user, and with that user's groups")
+    group.add_argument("--user", help="run it as this user, with that user's groups and home")
     group.add_argument("--group", help="run it with this group")
     group.add_argument("--no-supplementary-groups", action="store_true", help="leave the user's other groups away")
     group.add_argument("--no-new-privileges", action="store_true", help="let it gain no rights by set-uid programs")
@@ -62,7 +62,9 @@ def _add_environment(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--env", action="append", type=_variable, default=[], metavar="NAME=VALUE", help="set a variable"
     )
-    group.add_argument("--clean-env", action="store_true", help="begin with PATH alone, and what --env sets")
+    group.add_argument(
+        "--clean-env", action="store_true", help="begin with PATH alone, what --user means, and what --env sets"
+    )
     group.add_argument(
         "--preserve-fd",
         action="append",
@@ -223,11 +225,18 @@ def environment_of(options: argparse.Namespace, takes_place: bool) -> dict[str, 
 
     :param takes_place: whether it becomes this very process, to which a service manager may have said something.
     """
-    kept = {"PATH": os.environ.get("PATH", os.defpath)} if options.clean_env else dict(os.environ)
+    found: dict[str, str | None] = dict(os.environ)
+    if options.clean_env:
+        found = {"PATH": os.environ.get("PATH", os.defpath)}
     if not takes_place:
         for name in _FOR_THE_LAUNCHER:
-            kept.pop(name, None)
-    return {**kept, **dict(options.env)}
+            found.pop(name, None)
+    if options.user is not None:
+        from .. import accounts
+
+        found.update(accounts.other_login(_number_or_name(options.user)))
+    found.update(options.env)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def executable(words: list[str], chroot: str | None, environment: dict[str, str]) -> str:
