@@ -1,0 +1,1 @@
+"""daemonry measured beside its peers; ``benchmarks/run`` is the way in."""
