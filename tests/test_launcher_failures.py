@@ -243,13 +243,21 @@ def test_an_uncaught_error_ends_the_launcher_with_the_reason(daemons: Daemons) -
     assert daemons.alive() == []
 
 
-def test_what_the_system_refuses_is_told_without_the_daemons_traceback(daemons: Daemons) -> None:
-    """The message says it all, so the terminal shows no second traceback; ``.traceback`` has it still."""
-    told = start(daemons, failing("open('/nowhere')"))
+@pytest.mark.parametrize("work", ["open('/nowhere')", "raise ValueError"])
+def test_where_the_programs_code_failed_the_cause_is_the_daemons_traceback(daemons: Daemons, work: str) -> None:
+    """Also where the system has refused something, which the message says: the line that asked for it it can't."""
+    told = start(daemons, failing(work))
+    assert told["cause"].startswith('in the daemon\n"""\nTraceback')
+    assert work in told["cause"]
+    assert told["traceback"] in told["cause"]
+
+
+@pytest.mark.parametrize("work", ["sys.exit('no model')", "raise daemonry.DaemonStartError(5, 'no model')"])
+def test_who_says_himself_why_he_ends_is_shown_without_a_traceback(daemons: Daemons, work: str) -> None:
+    told = start(daemons, failing(work))
+    assert told["message"] == "no model"
     assert told["cause"] == "None"
-    assert "open('/nowhere')" in told["traceback"]
-    told = start(daemons, failing("raise ValueError"))
-    assert 'in the daemon\n"""\nTraceback' in told["cause"]
+    assert work in told["traceback"]
 
 
 @pytest.mark.parametrize(

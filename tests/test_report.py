@@ -149,7 +149,7 @@ def test_fields_of_a_wrong_type_are_as_good_as_missing(kind: str, data: st.DataO
     """The daemon may have lost rights that the launcher has: its word is typed before it is used."""
     import json
 
-    names = ("step", "message", "errno", "status", "traceback", "locked", "pid", "signum", "survivors")
+    names = ("step", "message", "errno", "status", "traceback", "locked", "pid", "signum", "survivors", "of_program")
     told = data.draw(json_values | st.fixed_dictionaries({}, optional=dict.fromkeys(names, json_values)))
     found = read(f"{kind} {json.dumps(told)}\n".encode())
     if not isinstance(told, dict):
@@ -164,6 +164,8 @@ def test_fields_of_a_wrong_type_are_as_good_as_missing(kind: str, data: st.DataO
         elif name in ("step", "message"):
             assert isinstance(value, str)
             assert value
+        elif name == "of_program":
+            assert type(value) is bool
         else:
             assert value is None or isinstance(value, str)
 

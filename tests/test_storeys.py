@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"errors", "record", "forks", "ids", "libc", "hold", "closing"},
+    {"errors", "record", "forks", "ids", "libc", "hold", "closing", "frames"},
     {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen", "bare_numbers"},
     {"pidfile_errors", "seal", "walk"},
     {"witness", "pidfile_reading", "log_file"},

@@ -21,7 +21,8 @@ class DaemonStartError(DaemonError, OSError):
     :ivar pid: ``int``, the process that is in the way (the holder of a lock), or ``None``.
     :ivar signum: ``int``, the signal that killed the daemon, or ``None``.
     :ivar status: ``int``, the exit status with which the daemon ended by itself, or ``None``.
-    :ivar traceback: ``str``, the daemon's traceback, or ``None`` when no exception was seen there.
+    :ivar traceback: ``str``, the daemon's traceback, or ``None`` when no exception was seen there. The program's own
+        frames; where it has none, all that there are.
     :ivar survivors: tuple of ``str``, the processes of this start that could not be ended.
     """
 
@@ -94,7 +95,10 @@ class StillRunning(ControlError, TimeoutError):
 
 
 class DaemonTraceback(Exception):
-    """The cause of a :class:`DaemonStartError`: the traceback as it was in the daemon, which is another process."""
+    """The cause of a :class:`DaemonStartError` where the program's own code failed: its traceback, in another process.
+
+    So an error that nobody catches shows both.
+    """
 
     def __str__(self) -> str:
         return f'in the daemon\n"""\n{self.args[0]}"""'
@@ -109,6 +113,14 @@ class Terminated(SystemExit):
     def __init__(self, signum: int) -> None:
         super().__init__(0)
         self.signum = signum
+
+    def __str__(self) -> str:
+        import signal
+
+        try:
+            return f"ended by {signal.Signals(self.signum).name}"
+        except ValueError:  # one without a name
+            return f"ended by signal {self.signum}"
 
     def __reduce__(self) -> tuple[type[Terminated], tuple[int]]:
         return type(self), (self.signum,)

@@ -6,7 +6,7 @@ import errno
 import sys
 
 from . import report
-from .errors import DaemonStartError, DaemonTraceback, Terminated, advice_on
+from .errors import DaemonError, DaemonStartError, DaemonTraceback, Terminated, advice_on
 from .signals import name_of
 
 TYPE_CHECKING = False
@@ -22,7 +22,18 @@ def prepare() -> None:
     import ast  # noqa: F401
     import tokenize  # noqa: F401
 
+    from . import frames  # noqa: F401
+
     report.prepare()
+
+
+def show_the_program_only(error: BaseException) -> None:
+    """Take our frames out of what is shown of an exception that leaves the library; called in its handler."""
+    try:
+        from . import frames
+    except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
+        return
+    frames.hide(error)
 
 
 def failed(step: str, error: BaseException, then: BaseException | None = None) -> report.Failed:
@@ -32,12 +43,14 @@ def failed(step: str, error: BaseException, then: BaseException | None = None) -
     """
     if isinstance(error, DaemonStartError) and error.step:
         step = error.step
+    text, is_of_program = _traceback_of(error)
     return report.Failed(
         step=step,
         message=message_of(error) + (_undoing(then) if then is not None else ""),
         errno=_errno_of(error),
         status=_status_of(error),
-        traceback=_traceback_of(error),
+        traceback=text,
+        of_program=is_of_program and not _says_all(error),
         locked=_kind_of_lock_error(error),
         pid=_pid_of(error),
     )
@@ -80,13 +93,19 @@ def _text_of(error: BaseException) -> str:
         return "it has no text, str() of it fails"
 
 
-def _traceback_of(error: BaseException) -> str | None:
+def _traceback_of(error: BaseException) -> tuple[str | None, bool]:
+    """Answer the text of a traceback, and whether it is of the program's own code."""
     try:
-        import traceback
+        from . import frames
 
-        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        return frames.text_of(error)
     except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
-        return None
+        return None, False
+
+
+def _says_all(error: BaseException) -> bool:
+    """Whether an exception was raised to say something to the user, and not because code went wrong."""
+    return isinstance(error, (DaemonError, KeyboardInterrupt)) or _kind_of_lock_error(error) is not None
 
 
 def _status_of(error: BaseException) -> int | None:
@@ -140,10 +159,15 @@ def error_of(outcome: Outcome) -> DaemonStartError:
 
 def _told(failure: report.Failed) -> DaemonStartError:
     error = _error(failure)
-    # What the system or another daemon refused is all said in the message; a mistake in the program is not.
-    if error.traceback and error.errno is None:
-        error.__cause__ = DaemonTraceback(error.traceback)
+    # Who leaves by SystemExit has said why.
+    if failure.of_program and failure.status is None:
+        _show(error)
     return error
+
+
+def _show(error: DaemonStartError) -> None:
+    if error.traceback:
+        error.__cause__ = DaemonTraceback(error.traceback)
 
 
 def _error(failure: report.Failed) -> DaemonStartError:
@@ -182,4 +206,6 @@ def _found_out(outcome: Outcome) -> DaemonStartError:
     if outcome.failed is not None:
         # Ended by SIGTERM because it was late, it has told where it was just then.
         error.traceback = outcome.failed.traceback
+        if outcome.failed.of_program:
+            _show(error)
     return error

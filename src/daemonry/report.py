@@ -46,6 +46,8 @@ class Failed(Record):
     errno: int | None = None
     status: int | None = None
     traceback: str | None = None
+    of_program: bool = False
+    """Whether that is the program's own code, which is to be shown."""
     locked: str | None = None
     pid: int | None = None
 
@@ -262,6 +264,7 @@ def _parse_json(kind: bytes, rest: bytes) -> Record | None:
         errno=_number(told, "errno"),
         status=_number(told, "status"),
         traceback=_text(told, "traceback"),
+        of_program=told.get("of_program") is True,
         locked=_text(told, "locked"),
         pid=_number(told, "pid"),
     )
