@@ -59,7 +59,11 @@ class Lifecycle(Ending):
 
     def __enter__(self: Self) -> Self:
         """Open the context; see :meth:`open`."""
-        self.open()
+        try:
+            self.open()
+        except BaseException as error:
+            failures.show_the_program_only(error)
+            raise
         return self
 
     def open(self) -> None:
@@ -77,6 +81,13 @@ class Lifecycle(Ending):
             self._exit_stack = ExitStack()  # what was in it is another process's, whose child this is
         self._start_over()
         self._opening = os.getpid()
+        try:
+            self._open()
+        except BaseException as error:
+            failures.show_the_program_only(error)
+            raise
+
+    def _open(self) -> None:
         try:
             try:
                 self._take_steps()
