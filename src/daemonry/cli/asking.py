@@ -46,7 +46,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_logs(parser: argparse.ArgumentParser) -> None:
     """Add what ``logs`` takes."""
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=int, default=10, metavar="N", help="the last N lines (default: 10)")
+    parser.add_argument("-n", "--lines", type=_count, default=10, metavar="N", help="the last N lines (default: 10)")
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError(text)
+    return int(text)
+
+
+_count.__name__ = "number of lines"  # argparse shows it in "invalid ... value: 'x'"
 
 
 def status(options: argparse.Namespace, screen: Screen) -> int:
@@ -111,33 +120,22 @@ def list_(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def logs(options: argparse.Namespace, screen: Screen) -> int:
-    """Show what a daemon has written, by tail(1)."""
+    """Show what a daemon has written, and go on with what it writes, if that is wanted."""
+    from . import log_search, log_view
+
     target = places.target_of(options.target)
-    path = _log_of(target)
-    if path is None:
-        raise ControlError(
-            None, f"nobody knows where {target.title} writes: it has no file, or can't be seen", target.pidfile
-        )
-    os.execvp("tail", ["tail", "-n", str(options.lines), *(["-F"] if options.follow else []), "--", path])
+    fd = log_search.open_log_of(target)
 
+    def look() -> int | None:
+        try:
+            return log_search.open_log_of(target)
+        except OSError:  # it is being moved, or the daemon has ended, and its log is where it was
+            return None
 
-def _log_of(target: Target) -> str | None:
-    try:
-        daemon = find_surely(target.pidfile)
-    except ControlError:
-        daemon = None
-    for number in (1, 2) if daemon is not None else ():
-        path = _file_at(f"/proc/{daemon.pid}/fd/{number}") if daemon is not None else None
-        if path is not None:
-            return path
-    return target.log if target.log is not None and os.path.exists(target.log) else None
-
-
-def _file_at(link: str) -> str | None:
-    try:
-        return os.readlink(link) if os.path.isfile(link) else None
-    except OSError:
-        return None
+    end = log_view.copy(fd, log_view.start_of_last(fd, options.lines), screen.pass_on)
+    if options.follow:
+        log_view.follow(fd, end, screen.pass_on, look)
+    return DONE
 
 
 def doctor(options: argparse.Namespace, screen: Screen) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
+import struct
 from contextlib import suppress
 
 from .. import process
@@ -21,6 +23,30 @@ if TYPE_CHECKING:
     Readiness = Union[Settled, Accepting, Notified]
 
 
+class LogNotes:
+    """Which files the streams are that a program is started with, and how long they were: noted in one process, and
+    read in another.
+
+    The launcher can't tell by their paths, where the program may put something else.
+    """
+
+    _EACH = struct.Struct("QQQ")
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared with the processes that are forked
+
+    def note(self) -> None:
+        """Note what descriptors 1 and 2 are."""
+        for number in (1, 2):
+            found = os.fstat(number)
+            self._EACH.pack_into(self._page, number * self._EACH.size, found.st_dev, found.st_ino, found.st_size)
+
+    def size_at_start(self, number: int, found: os.stat_result) -> int | None:
+        """Return how long the file of a stream was; ``None`` when what has been found is not that file."""
+        device, inode, size = self._EACH.unpack_from(self._page, number * self._EACH.size)
+        return int(size) if (device, inode) == (found.st_dev, found.st_ino) else None
+
+
 class ProgramContext(DaemonContext):
     """Has a program where other daemons have their body.
 
@@ -31,6 +57,7 @@ class ProgramContext(DaemonContext):
     :ivar show: called in the launcher with each message to the user.
     :ivar launched: called in the launcher when the program is up; it must not raise.
     :ivar ticks: ``bool``, whether messages that only say how long it has been waited are wanted.
+    :ivar logs: what the launcher knows of the files that the program writes to.
     :ivar started: ``str``, what the user is told when it is up; ``{pid}`` is its number.
     """
 
@@ -43,10 +70,16 @@ class ProgramContext(DaemonContext):
         self.launched: Callable[[], object] = bool
         self.ticks = False
         self.started = ""
+        self.logs = LogNotes()
 
     def show_progress(self, text: str) -> None:
         """Show what the program, or who waits for it, has to say."""
         self.show(text)
+
+    def redirect_streams(self) -> None:
+        """Point the streams where they shall point, and note for the launcher which files they are now."""
+        super().redirect_streams()
+        self.logs.note()
 
     def _has_launched(self) -> None:
         self.launched()

@@ -196,12 +196,11 @@ def _refuse_taken_port(options: argparse.Namespace) -> None:
 
 
 def _open(context: Program | Supervisor, target: Target | None, screen: Screen) -> int:
-    logs = [_Log(path) for path in dict.fromkeys((context.stdout, context.stderr))]
     try:
         context.open()
     except DaemonStartError as error:
         try:
-            _tell_failure(error, logs, screen)
+            _tell_failure(error, context, screen)
         finally:
             if error.step != "lock_pidfile":  # else there is none of ours, and what is in the way has been told
                 _clear(target)
@@ -220,11 +219,10 @@ def _clear(target: Target | None) -> None:
         remove_left_over(target.pidfile)
 
 
-def _tell_failure(error: DaemonStartError, logs: list[_Log], screen: Screen) -> None:
+def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:
     screen.complain(_text_of(error))
-    for log in logs:
-        for line in log.since():
-            screen.say(f"  {printable(line)}")
+    for line in _last_words(context):
+        screen.say(f"  {printable(line)}")
 
 
 def _text_of(error: DaemonStartError) -> str:
@@ -237,30 +235,31 @@ def _text_of(error: DaemonStartError) -> str:
     return text
 
 
-class _Log:
-    """A log, and how long it was before the program could write to it."""
+def _last_words(context: Program | Supervisor) -> Iterator[str]:
+    """Yield the last lines that a program which has failed has written to its files, each file once."""
+    seen = set()
+    for number, path in ((1, context.stdout), (2, context.stderr)):
+        if isinstance(path, str) and path not in seen:
+            seen.add(path)
+            yield from _last_words_in(context, number, path)
 
-    def __init__(self, path: Any) -> None:
-        self._path = path
-        self._size = self._length()
 
-    def _length(self) -> int:
-        try:
-            return os.path.getsize(self._path)
-        except (OSError, TypeError):
-            return 0
+def _last_words_in(context: Program | Supervisor, number: int, path: str) -> list[str]:
+    from . import log_view
 
-    def since(self) -> list[str]:
-        """Answer the last lines that have been added."""
-        try:
-            # A FIFO whose writer has ended would never be opened, and what a terminal answers was not the program's.
-            if not os.path.isfile(self._path):
-                return []
-            with open(self._path, "rb") as file:
-                file.seek(min(self._size, self._length()))
-                return [line.decode("utf-8", "backslashreplace") for line in file.read().splitlines()[-_LAST_LINES:]]
-        except (OSError, TypeError):
+    # A FIFO whose writer has ended would never be opened, what a terminal answers was not the program's, and whatever
+    # else lies there by now, be it by a link, was put there by the program or by a stranger.
+    try:
+        if not os.path.isfile(path) or context.logs.size_at_start(number, os.stat(path)) is None:
             return []
+        fd = os.open(path, log_view.READING)
+    except OSError:  # it is gone
+        return []
+    try:
+        size = context.logs.size_at_start(number, os.fstat(fd))
+        return [] if size is None else log_view.last_words(fd, _LAST_LINES, size)
+    finally:
+        os.close(fd)
 
 
 def restart(options: argparse.Namespace, screen: Screen) -> int:

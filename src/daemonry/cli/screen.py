@@ -33,6 +33,11 @@ class Screen:
         """Write what was asked for."""
         print(text, flush=True)
 
+    def pass_on(self, data: bytes) -> None:
+        """Write what was asked for as it is."""
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
     def answer_json(self, value: Any) -> None:
         """Write what was asked for, for a program."""
         import json
