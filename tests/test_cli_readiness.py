@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 import sys
@@ -300,3 +301,31 @@ def test_a_line_moves_on_a_terminal_while_it_waits(daemonry: Daemonry) -> None:
     assert terminal.wait() == 0
     assert f"\x1b[A\x1b[2K{daemonry.name}: started, process {daemonry.pid()}\r\n" in shown
     daemonry.stop()
+
+
+# Nobody to say it
+
+
+@pytest.mark.root_only("it becomes a user of its own, whose processes are counted")
+def test_a_start_under_any_limit_of_processes_is_up_or_says_why_not(daemonry: Daemonry) -> None:
+    """Without a process that could tell when the program is up, nobody waits for it, and the program is not begun."""
+    user = str(100_000 + os.getpid())
+    begun = daemonry.daemons.public / "begun"
+    words = ("--user", user, "--group", user, "--no-supplementary-groups", "--pidfile", "p.pid", "--timeout", "60")
+    told = []
+    for limit in range(1, 6):
+        started = daemonry(
+            *("start", *words, "--settle", "0", "--output", begun, "--", "sh", "-c", "echo begun; exec sleep 60"),
+            preexec=lambda limit=limit: resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit)),
+            timeout=10,
+        )
+        told.append(started.stderr)
+        if started.status == 0:
+            daemonry("stop", "./p.pid").check()
+        else:
+            assert "no more processes may run; see ulimit -u" in started.stderr
+            assert begun.read_text() == ""
+        assert daemonry.daemons.alive() == []
+        begun.unlink(missing_ok=True)
+    assert any("cannot fork who tells when the program is up" in each for each in told)
+    assert "started" in told[-1]

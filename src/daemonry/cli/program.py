@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import signal
 import struct
-from contextlib import suppress
 
 from .. import process
 from ..context import DaemonContext
+from ..forks import fork
 from ..hold import signals_held_off
-from ..report import pipe
+from ..report import Failed, pipe
+from ..signals import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Union
+    from typing import Any, NoReturn, Union
 
     from .readiness import Accepting, Notified, Settled
 
@@ -152,19 +154,30 @@ class _Herald:
         assert self._program._tie is not None
         tie, daemon = self._program._tie, os.getpid()
         spare, (executed, self._executes) = tie.spare(), pipe()
-        with signals_held_off():
-            child = os.fork()
-            if child == 0:
-                # By os._exit: it is a copy of the daemon, and must give back nothing of it.
-                try:
-                    if os.fork() == 0:
-                        os.close(self._executes)
-                        _speak(self._program, daemon, tie.resumed(spare), executed)
-                finally:
-                    os._exit(0)
-        os.waitpid(child, 0)
-        for fd in (*spare, executed):
-            os.close(fd)
+        try:
+            with signals_held_off():
+                child = fork()
+                if child == 0:
+                    self._leave(lambda: _speak(self._program, daemon, tie.resumed(spare), executed))
+            # Without it nobody would ever say that the program is up, so that is not begun.
+            _require_forked(os.waitpid(child, 0)[1])
+        finally:
+            for fd in (*spare, executed):
+                os.close(fd)
+
+    def _leave(self, speak: Callable[[], object]) -> NoReturn:
+        """In the child, which has nothing to do but to leave another to the daemon's parent."""
+        # By os._exit: it is a copy of the daemon, and must give back nothing of it.
+        status = 1
+        try:
+            if os.fork() == 0:
+                os.close(self._executes)
+                speak()
+            status = 0
+        except OSError as error:
+            status = error.errno or 1
+        finally:
+            os._exit(status)
 
     def __exit__(self, *_exc_info: object) -> None:
         """Come here only when there is nothing to herald: the daemon itself says why."""
@@ -173,10 +186,27 @@ class _Herald:
             os.close(self._executes)
 
 
-def _speak(program: Program, daemon: int, tie: Any, executed: int) -> None:
-    # Closed unwritten by a successful exec, or by the daemon's end.
-    if os.read(executed, 1) == b"":
-        os.close(executed)
-        with suppress(OSError):
+def _require_forked(wait_status: int) -> None:
+    number = os.waitstatus_to_exitcode(wait_status)
+    if number:
+        # A signal, the kernel's when it wants memory, is no number of an error.
+        reason = (
+            os.strerror(number) if number > 0 else f"the process that was to do it was killed by {name_of(-number)}"
+        )
+        advice = (
+            "; no more processes may run; see ulimit -u, and TasksMax= or pids.max" if number == errno.EAGAIN else ""
+        )
+        raise OSError(max(number, 0) or None, f"cannot fork who tells when the program is up: {reason}{advice}")
+
+
+def _speak(program: Program | None, daemon: int, tie: Any, executed: int) -> None:
+    assert program is not None
+    try:
+        # Closed unwritten by a successful exec, or by the daemon's end.
+        if os.read(executed, 1) == b"":
+            os.close(executed)
             program.tell_when_up(daemon, tie)
-    tie.give_up()
+    except Exception as error:
+        tie.failed(Failed(step="run_program", message=f"cannot tell when the program is up: {error!r}"))
+    finally:
+        tie.give_up()
