@@ -224,6 +224,7 @@ def test_nobody_who_reads_is_no_error(pipe: tuple[int, int]) -> None:
 
 def test_a_pipe_that_the_program_has_closed_is_an_error(pipe: tuple[int, int]) -> None:
     reporter = report.Reporter(pipe[1])
+    reporter.look_closely()
     os.close(pipe[1])
     with pytest.raises(OSError, match="the program has closed the pipe to its launcher") as caught:
         reporter.step("one")
@@ -234,6 +235,7 @@ def test_a_pipe_that_the_program_has_closed_is_an_error(pipe: tuple[int, int]) -
 
 def test_a_file_at_the_pipes_number_is_neither_written_nor_closed(pipe: tuple[int, int], tmp_path: Any) -> None:
     reporter = report.Reporter(pipe[1])
+    reporter.look_closely()
     with open(tmp_path / "file", "wb") as file:
         os.dup2(file.fileno(), pipe[1])
     with pytest.raises(OSError, match="closed"):

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"errors", "record", "forks", "ids", "libc", "hold", "closing", "frames"},
+    {"bare", "errors", "record", "ids", "libc", "frames"},
+    {"forks", "hold", "closing"},
     {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen", "bare_numbers"},
     {"pidfile_errors", "seal", "walk"},
     {"witness", "pidfile_reading", "log_file"},
+    {"launcher"},
     {"pidfile_on_disk"},
     {
         "container",

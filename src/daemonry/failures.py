@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .detach import Outcome
+    from .launcher import Outcome
 
 
 def prepare() -> None:
@@ -187,12 +187,23 @@ def _class_for(locked: str | None) -> type[DaemonStartError]:
     return DaemonLockTimeout if locked == "timeout" else DaemonAlreadyRunning
 
 
+def _of_cut(cut: report.Cut) -> str:
+    if cut.became is None:
+        return "the daemon has closed the pipe by which it would say that it is ready; it has been ended"
+    return (
+        f"the daemon has become another program ({cut.became}) before it was ready, and nobody is left who could say "
+        "that it is; it has been ended"
+    )
+
+
 def _found_out(outcome: Outcome) -> DaemonStartError:
     """Answer the error for a daemon that could not say itself what was wrong."""
     number, message = None, "the daemon ended without a word"
     ended = outcome.ended
     if outcome.timeout is not None:
         number, message = errno.ETIMEDOUT, f"not ready after {outcome.timeout:g} seconds; the daemon has been ended"
+    elif outcome.cut is not None:
+        message = _of_cut(outcome.cut)
     elif ended is not None and ended.signum is not None:
         message = f"the daemon was killed by {name_of(ended.signum)}"
     elif ended is not None and ended.status is not None:
@@ -201,7 +212,7 @@ def _found_out(outcome: Outcome) -> DaemonStartError:
         message = f"the process that watches over the start was killed by {name_of(outcome.killed_by)}"
     error = DaemonStartError(number, message)
     error.step = outcome.step
-    if ended is not None and outcome.timeout is None:
+    if ended is not None and outcome.timeout is None and outcome.cut is None:
         error.signum, error.status = ended.signum, ended.status
     if outcome.failed is not None:
         # Ended by SIGTERM because it was late, it has told where it was just then.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-import warnings
+import sys
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
+
+from . import bare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from types import ModuleType
     from typing import Protocol
 
     class Owner(Protocol):
@@ -51,12 +55,26 @@ os.register_at_fork(after_in_child=_give_up_all)
 
 def fork() -> int:
     """Fork, without Python's warning of threads; see fork(2)."""
-    # They have been warned of by name before, with advice; Python's own warning names none, and under -W error it would
-    # be raised in the parent when the child already runs.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warning():
         try:
-            return os.fork()
+            return bare.fork()
         except BlockingIOError as error:
             reason = f"{error.strerror}: no more processes may run; see ulimit -u, and TasksMax= or pids.max"
             raise BlockingIOError(error.errno, reason) from None
+
+
+def _without_warning() -> AbstractContextManager[object]:
+    # They have been warned of by name before, with advice; Python's own warning names none, and under -W error it would
+    # be raised in the parent when the child already runs. Older ones have none, and where nobody has loaded the module
+    # Python's defaults hold, by which it is not shown.
+    warnings = sys.modules.get("warnings") if sys.version_info >= (3, 12) else None
+    if warnings is None:
+        return nullcontext()
+    return _ignoring(warnings)
+
+
+@contextmanager
+def _ignoring(warnings: ModuleType) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _FORKING = ("leave_init", "detach")
+# The step that enters what may be any context manager of the program's.
+_HAND_OVER = ("lock_pidfile",)
 # By number: a subclass may be without a hash.
 _opened: WeakValueDictionary[int, Lifecycle] = WeakValueDictionary()
 
@@ -106,10 +108,17 @@ class Lifecycle(Ending):
     def _begin_step(self, name: str) -> None:
         self._step = name
         if self._tie is not None:
+            if not self._is_ours(name):
+                self._tie.look_closely()
             self._tie.reporter.step(name)
         getattr(self, name)()
         if name in _FORKING:  # whoever did it, and however: the process that came out of it is the one that opens
             self._opens_here()
+
+    def _is_ours(self, step: str) -> bool:
+        """Whether a step runs none of the program's own code."""
+        method = getattr(type(self), step, None)
+        return getattr(method, "__module__", "").startswith(f"{__package__}.") and step not in _HAND_OVER
 
     def _opens_here(self) -> None:
         self._opening = os.getpid()
@@ -129,6 +138,7 @@ class Lifecycle(Ending):
             # notify_ready is left out or overridden: nobody else would let the launcher go.
             self._release_launcher()
         elif self._tie is not None:
+            self._tie.look_closely()
             self._tie.reporter.step("body")
         self._expect_exit()
         _opened[id(self)] = self

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 
+from . import bare
 from .closing import close
 from .record import Record
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Milliseconds, in the C int that poll(2) takes.
 _LONGEST_POLL = 2**31 - 1
+_FORKED_ONLY = 0x40
 
 
 class Process(Record):
@@ -146,24 +147,49 @@ def _script_of(pid: int) -> str:
 
 def everything() -> Iterator[Process]:
     """Yield every process that can be seen; none where there is no /proc."""
-    try:
-        names = os.listdir("/proc")
-    except FileNotFoundError:
-        names = []
-    for name in names:
-        process = look(int(name)) if name.isdigit() else None
+    for pid in _numbers():
+        process = look(pid)
         if process is not None:
             yield process
 
 
+def _numbers() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except FileNotFoundError:
+        return []
+
+
 def in_session(session: int) -> list[Process]:
     """Answer the living processes of a session; none where there is no /proc."""
-    return [process for process in everything() if process.session == session and process.alive]
+    # One call for each process of the machine, and more only for those that it is about.
+    members = (look(pid) for pid in _numbers() if _session_of(pid) == session)
+    return [member for member in members if member is not None and member.session == session and member.alive]
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return bare.getsid(pid)
+    except OSError:  # it has ended, or a sandbox keeps that from us
+        return None
 
 
 def children() -> list[Process]:
     """Answer the living children of this process; none where there is no /proc."""
     return [process for process in everything() if process.parent == os.getpid() and process.alive]
+
+
+def program_become(pid: int) -> str | None:
+    """Answer the name of the program that a process has become since it was forked, ``None`` if it is a fork's copy.
+
+    ``None`` as well where that can't be seen. Source: proc_pid_stat(5), ``flags``; PF_FORKNOEXEC in linux/sched.h.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            name, _, rest = file.read().decode("utf-8", "backslashreplace").rpartition(")")
+    except OSError:
+        return None
+    return None if int(rest.split()[6]) & _FORKED_ONLY else name.partition("(")[2]
 
 
 def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
@@ -208,8 +234,8 @@ def wait_for_exit(pid: int, timeout: float, born: int | None = None) -> bool:
     with handle:
         if born is not None and not _is(pid, born):
             return True
-        poll = select.poll()
-        poll.register(handle.fd, select.POLLIN)
+        poll = bare.poll()
+        poll.register(handle.fd, bare.POLLIN)
         try:
             return bool(poll.poll(min(max(0.0, timeout) * 1000, _LONGEST_POLL)))
         except OSError:  # no memory for it: looking now and then takes none
@@ -253,4 +279,4 @@ def _watch_for_exit(pid: int, timeout: float, born: int | None) -> bool:
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        time.sleep(min(left, 0.02))
+        bare.sleep(min(left, 0.02))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+from . import bare
 from .closing import above_two, close
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from typing import Any
 
 # Bytes. A line no longer than this is written in one piece (pipe(7): PIPE_BUF is 512 at least), so two threads that
@@ -52,6 +53,13 @@ class Failed(Record):
     pid: int | None = None
 
 
+class Cut(Record):
+    """The daemon still runs, and nobody has the end of the pipe any more by which it would say that it is ready."""
+
+    became: str | None = None
+    """The name of the program that the daemon has become, ``None`` if it has closed the pipe itself."""
+
+
 class Ended(Record):
     """The daemon's process has ended before it was ready: by itself with ``status``, or by the signal ``signum``."""
 
@@ -66,7 +74,11 @@ def pipe() -> tuple[int, int]:
     A launcher that was started with one of 0, 1, 2 closed would get a pipe there, and the daemon's streams are put
     over it.
     """
-    low = os.pipe()
+    made = bare.pipe()
+    return made if min(made) > 2 else _moved_up(made)
+
+
+def _moved_up(low: tuple[int, int]) -> tuple[int, int]:
     try:
         reading = above_two(low[0])
         try:
@@ -81,15 +93,20 @@ def pipe() -> tuple[int, int]:
 class WritingEnd:
     """A pipe's end to write to, closed by itself when nobody is left who reads.
 
-    It knows its pipe: a step of the user's own may close every descriptor that it doesn't know, and a file opened
-    later gets the number. Nothing of ours must land in that file, nor close it.
+    Once the program has had its way it knows its pipe: a step of the user's own may close every descriptor that it
+    doesn't know, and a file opened later gets the number. Nothing of ours must land in that file, nor close it.
 
     :ivar fd: ``int``, the descriptor, or ``None`` once it is closed.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd: int | None = fd
-        self._pipe = os.fstat(fd)
+        self._pipe: os.stat_result | None = None
+
+    def look_closely(self) -> None:
+        """From now on ask before each use whether the descriptor is still ours."""
+        if self._pipe is None and self.fd is not None:
+            self._pipe = bare.fstat(self.fd)
 
     def write(self, data: bytes) -> None:
         """Write all of it, to nobody when nobody reads.
@@ -104,7 +121,7 @@ class WritingEnd:
         try:
             with _broken_pipe_is_an_error():
                 while data:
-                    data = data[os.write(fd, data) :]
+                    data = data[bare.write(fd, data) :]
         except BrokenPipeError:
             self.close()
 
@@ -116,23 +133,28 @@ class WritingEnd:
 
     def _is_ours(self, fd: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(fd), self._pipe)
+            return self._pipe is None or os.path.samestat(bare.fstat(fd), self._pipe)
         except OSError:
             return False
 
 
+def _broken_pipe_is_an_error() -> AbstractContextManager[object]:
+    # Python ignores SIGPIPE, but a program may have given it its default action, as filters do: it would end the daemon
+    # because its launcher has been killed.
+    return nullcontext() if bare.getsignal(bare.SIGPIPE) == bare.SIG_IGN else _sigpipe_taken_back()
+
+
 @contextmanager
-def _broken_pipe_is_an_error() -> Iterator[None]:
-    # A program may have given SIGPIPE its default action, as filters do: it would end the daemon because its launcher
-    # has been killed. Held off in this thread alone, and taken back if it came; a handler can't be changed in a thread.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+def _sigpipe_taken_back() -> Iterator[None]:
+    # Held off in this thread alone, and taken back if it came; a handler can't be changed in a thread.
+    before = bare.pthread_sigmask(bare.SIG_BLOCK, {bare.SIGPIPE})
     try:
         yield
     finally:
-        if signal.SIGPIPE not in before:
-            if signal.SIGPIPE in signal.sigpending():
-                signal.sigwait({signal.SIGPIPE})
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+        if bare.SIGPIPE not in before:
+            if bare.SIGPIPE in bare.sigpending():
+                bare.sigwait({bare.SIGPIPE})
+            bare.pthread_sigmask(bare.SIG_UNBLOCK, {bare.SIGPIPE})
 
 
 class Reporter:
@@ -148,6 +170,10 @@ class Reporter:
     def fd(self) -> int | None:
         """The descriptor, or ``None`` once it is closed."""
         return self._end.fd
+
+    def look_closely(self) -> None:
+        """From now on ask before each word whether the pipe is still ours."""
+        self._end.look_closely()
 
     def step(self, name: str) -> None:
         """Tell that the step ``name`` begins."""
@@ -174,6 +200,11 @@ class Reporter:
     def ended(self, end: Ended) -> None:
         """Tell how the daemon's process ended; its witness says so."""
         self._write(b"ended " + _json_line(end))
+
+    def cut(self, cut: Cut) -> bool:
+        """Tell that the daemon can't speak for itself any more; answer whether somebody was there to be told."""
+        self._write(b"cut " + (cut.became or "").encode("utf-8", "backslashreplace"))
+        return self._end.fd is not None
 
     def give_up(self) -> None:
         """Close the pipe."""
@@ -240,6 +271,8 @@ def parse(line: bytes) -> Record | None:
         return Progress(text=printable(rest.decode("utf-8", "replace")))
     if kind == b"ready":
         return Ready()
+    if kind == b"cut":
+        return Cut(became=printable(rest.decode("utf-8", "replace")) or None)
     if kind in (b"failed", b"ended"):
         return _parse_json(kind, rest)
     return None

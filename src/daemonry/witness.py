@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
+import sys
 import time
 from contextlib import suppress
 
-from . import libc, process, report
+from . import bare, libc, process, report
 from .closing import put
+from .process import program_become
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,25 +54,45 @@ class _Witness:
     def watch(self, close_others: Callable[[Iterable[int]], object]) -> int:
         """Wait for the first of three things: the daemon is ready, it has ended, or the launcher gives it up."""
         self._let_go(close_others)
-        poll = select.poll()
-        poll.register(self._hatch, select.POLLIN)
-        poll.register(self._listen_for_signals(), select.POLLIN)
+        poll = bare.poll()
+        poll.register(self._hatch, bare.POLLIN)
+        poll.register(self._listen_for_signals(), bare.POLLIN)
         self._reap()
         while self._wait_status is None and not self._asked_to_end:
             for fd, _ in poll.poll():
                 if fd != self._hatch:
-                    self._asked_to_end |= signal.SIGTERM in os.read(fd, 512)
-                elif os.read(fd, 1):
+                    self._asked_to_end |= bare.SIGTERM in bare.read(fd, 512)
+                elif bare.read(fd, 1) or not self._is_missed():
                     return 0
                 else:
                     poll.unregister(fd)
             self._reap()
+        # Ready first: a daemon may end in its body's first line, and one that is up is nobody's to end.
+        if self._has_been_told():
+            return 0
         self._end_start()
         return 1
 
+    def _has_been_told(self) -> bool:
+        poll = bare.poll()
+        poll.register(self._hatch, bare.POLLIN)
+        return bool(poll.poll(0) and bare.read(self._hatch, 1))
+
+    def _is_missed(self) -> bool:
+        """Tell the launcher that a daemon which has not ended yet can't say any more that it is ready.
+
+        It may be about to end: of one that has not become another program the launcher waits for that. Answer whether
+        this process is needed any more: for a launcher, or for an end that may leave something behind.
+        """
+        self._reap()
+        if self._wait_status is not None:
+            return True
+        became = program_become(self._daemon)
+        return self._reporter.cut(report.Cut(became=became)) or became is None
+
     def _let_go(self, close_others: Callable[[Iterable[int]], object]) -> None:
         # A pipeline, `prog | tee log`, must end with the launcher.
-        null = os.open(os.devnull, os.O_RDWR)
+        null = bare.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             put(null, stream, inheritable=True)
         close_others((self._reporter.fd or 0, self._hatch))
@@ -83,16 +103,16 @@ class _Witness:
         A wake-up descriptor, not a pidfd of the daemon: SIGTERM must wake us too, and it works everywhere.
         """
         reading, writing = report.pipe()
-        os.set_blocking(writing, False)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        for signum in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(signum, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGTERM))
+        bare.set_blocking(writing, False)
+        bare.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for signum in (bare.SIGCHLD, bare.SIGTERM):
+            bare.signal(signum, lambda *_: None)
+        bare.pthread_sigmask(bare.SIG_UNBLOCK, (bare.SIGCHLD, bare.SIGTERM))
         return reading
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            while (ended := bare.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._daemon:
                     self._wait_status = ended[1]
 
@@ -113,7 +133,7 @@ class _Witness:
         def children() -> Iterable[int]:
             return (self._daemon,) if self._wait_status is None else ()
 
-        own = os.getpid()
+        own = bare.getpid()
         survivors = end_session(own, children, self._reap)
         strays = [f"{stray}, which left the daemon's session" for stray in process.children() if stray.session != own]
         self._reporter.ended(_ended(self._wait_status, (*survivors, *strays)))
@@ -124,9 +144,10 @@ def adopt_orphans() -> bool:
 
     Called before the daemon is forked, which might leave something sooner than its witness is at work.
 
-    Where there is no such thing init is that parent, as it will be after the start. Answer whether there is.
+    Where there is no such thing init is that parent, as it will be after the start, and so it is where nobody has
+    loaded ctypes: that takes longer than all the rest of a start. Answer whether this process is.
     """
-    control = libc.prctl()
+    control = libc.prctl() if "ctypes" in sys.modules else None
     if control is None:
         return False
     try:
@@ -153,7 +174,7 @@ def end_session(session: int, children: Callable[[], Iterable[int]], reap: Calla
 
     Answer what still lives, as text.
     """
-    for signum, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, DYING)):
+    for signum, patience in ((bare.SIGTERM, GRACE), (bare.SIGKILL, DYING)):
         deadline = time.monotonic() + patience
         told: set[int] = set()
         while (left := _members(session, children)) and time.monotonic() < deadline:
@@ -167,7 +188,7 @@ def end_session(session: int, children: Callable[[], Iterable[int]], reap: Calla
 
 
 def _members(session: int, children: Callable[[], Iterable[int]]) -> set[int]:
-    return ({member.pid for member in process.in_session(session)} | set(children())) - {os.getpid()}
+    return ({member.pid for member in process.in_session(session)} | set(children())) - {bare.getpid()}
 
 
 def _tell(pid: int, signum: int, session: int) -> None:

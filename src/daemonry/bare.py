@@ -1,0 +1,138 @@
+"""The calls of a start as the interpreter made them, whatever has been put in their places since, or before.
+
+gevent and eventlet replace functions of ``os``, ``signal``, ``select`` and ``time`` by such as switch to another of the
+program's tasks while they wait. A start has no tasks to switch to: its processes have one thing each to wait for, in a
+copy of the program whose loop is another process's.
+"""
+
+from __future__ import annotations
+
+# What the modules of these names in the standard library are made of; nobody patches these.
+from _signal import (  # type: ignore[import-not-found]
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_IGN,
+    SIG_SETMASK,
+    SIG_UNBLOCK,
+    SIGCHLD,
+    SIGINT,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    default_int_handler,
+    getsignal,
+    pthread_sigmask,
+    set_wakeup_fd,
+    signal,
+    sigpending,
+    sigwait,
+    valid_signals,
+)
+from posix import (
+    dup2,
+    fork,
+    fstat,
+    getpid,
+    getppid,
+    getsid,
+    kill,
+    killpg,
+    open,
+    pipe,
+    read,
+    set_blocking,
+    setsid,
+    waitpid,
+    write,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import select as _select
+    from types import ModuleType
+
+__all__ = [
+    "POLLIN",
+    "SIGCHLD",
+    "SIGINT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGTERM",
+    "SIG_BLOCK",
+    "SIG_DFL",
+    "SIG_IGN",
+    "SIG_SETMASK",
+    "SIG_UNBLOCK",
+    "default_int_handler",
+    "dup2",
+    "fork",
+    "fstat",
+    "getpid",
+    "getppid",
+    "getsid",
+    "getsignal",
+    "in_main_thread",
+    "kill",
+    "killpg",
+    "open",
+    "pipe",
+    "poll",
+    "pthread_sigmask",
+    "read",
+    "set_blocking",
+    "set_wakeup_fd",
+    "setsid",
+    "signal",
+    "sigpending",
+    "sigwait",
+    "sleep",
+    "valid_signals",
+    "waitpid",
+    "write",
+]
+
+_NO_DESCRIPTOR = 0x7FFFFFFF
+
+
+def _as_made(module: ModuleType, name: str) -> ModuleType:
+    """Answer the module, or a new copy of it if somebody has replaced or deleted its function ``name``."""
+    if type(getattr(module, name, None)) is type(len):
+        return module
+    spec = module.__spec__
+    assert spec is not None
+    assert spec.loader is not None
+    copy = spec.loader.create_module(spec)
+    if copy is None:
+        return module
+    spec.loader.exec_module(copy)
+    return copy
+
+
+# The one of them that is a module of C itself, so that there is nothing below it.
+if not TYPE_CHECKING:
+    import select
+
+    _select = _as_made(select, "poll")
+    del select
+
+poll = _select.poll
+POLLIN = _select.POLLIN
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, at least until a signal's handler raises."""
+    poll().poll(seconds * 1000)
+
+
+def in_main_thread() -> bool:
+    """Whether this is the thread in which signal handlers can be installed, and run.
+
+    Not asked of ``threading``: what that calls the main thread may be a task of gevent's or eventlet's.
+    """
+    try:
+        set_wakeup_fd(_NO_DESCRIPTOR)
+    except ValueError:
+        return False
+    except OSError:  # it has come as far as looking for the descriptor, and nothing is changed
+        pass
+    return True

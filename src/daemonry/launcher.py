@@ -1,0 +1,274 @@
+"""The process that waits until the daemon is ready, and says what has become of the start."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+
+from . import bare, process, report
+from .closing import close
+from .hold import EVERY_SIGNAL
+from .record import Record
+from .witness import DYING, GRACE, end_session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+
+# Seconds that a launcher sleeps at most between two looks at the signals it got.
+_ROUND = 1.0
+# Seconds of a start's beginning in which each word of the daemon's does not wake its launcher: there are a dozen in the
+# first millisecond, and on a machine with one processor each would take it from the daemon.
+_UNDISTURBED = 0.1
+
+
+class Outcome(Record):
+    """How a start went wrong, for the launcher to raise."""
+
+    step: str
+    timeout: float | None
+    failed: report.Failed | None
+    ended: report.Ended | None
+    survivors: tuple[str, ...]
+    killed_by: int | None
+    """The signal that has killed the witness, so that nobody was left to fork the daemon, or to tell of it."""
+    cut: report.Cut | None = None
+
+
+class Killed(BaseException):
+    """A signal in the launcher whose default action would leave a half-started daemon behind."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    def die_of_it(self) -> None:
+        """End as the default action of the signal would have ended us, so that our parent sees it."""
+        bare.signal(self.signum, bare.SIG_DFL)
+        bare.kill(bare.getpid(), self.signum)
+
+
+_STOPS = (bare.SIGINT, bare.SIGTERM)
+
+
+@contextmanager
+def children_kept() -> Iterator[None]:
+    """Keep ended children until they are waited for, from before the first fork on.
+
+    A launcher that ignores SIGCHLD, or whose handler waits for any child, would lose the witness: its number would be
+    free, and with it the process group that is to be ended when the start fails.
+    """
+    before = bare.getsignal(bare.SIGCHLD)
+    if before == bare.SIG_DFL:
+        yield
+        return
+    bare.signal(bare.SIGCHLD, bare.SIG_DFL)
+    try:
+        yield
+    finally:
+        _put_back({bare.SIGCHLD: before})
+
+
+@contextmanager
+def _stops_end_the_wait() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the wait, where they would end the process."""
+    before: dict[int, Any] = {each: bare.getsignal(each) for each in _STOPS}
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        # First of all, for a second one must not keep us from ending the start: timeout(1) sends two.
+        for each in _STOPS:
+            bare.signal(each, bare.SIG_IGN)
+        raise KeyboardInterrupt if before[signum] is bare.default_int_handler else Killed(signum)
+
+    try:
+        for signum in _STOPS:
+            if before[signum] in (bare.SIG_DFL, bare.default_int_handler):
+                bare.signal(signum, end)
+        yield
+    finally:
+        _put_back(before)
+
+
+def _put_back(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None:  # None: a handler from outside Python, which can't be put back
+            bare.signal(number, handler)
+
+
+class Launcher:
+    """What the launcher knows of a start, and does until it is over."""
+
+    def __init__(
+        self,
+        witness: int,
+        reports: int,
+        timeout: float | None,
+        show: Callable[[str], object],
+        launched: Callable[[], object],
+    ) -> None:
+        self._launched = launched
+        self._witness = witness
+        self._reports = reports
+        self._reader = report.Reader()
+        self._timeout = timeout
+        self._show = show
+        self._step = "detach"
+        self._ready = self._heard_all = False
+        self._failed: report.Failed | None = None
+        self._ended: report.Ended | None = None
+        self._cut: report.Cut | None = None
+        self._deadline: float = float("inf") if timeout is None else time.monotonic() + timeout
+        self._survivors: tuple[str, ...] = ()
+
+    def wait(self, mask: set[int]) -> Outcome:
+        """Wait until the daemon is ready, then leave; return only when it will not be.
+
+        :param mask: the signals that are held off while it listens; around it all are.
+        """
+        try:
+            with _stops_end_the_wait():
+                in_time = self._listen_under(mask)
+        except BaseException:
+            self._end_start()
+            raise
+        if self._ready and self._stays_ready():
+            self._reap()
+            self._launched()
+            os._exit(0)
+        late = not in_time and self._failed is None and self._cut is None
+        killed_by = self._signal_of_witness() if in_time and self._ended is None else None
+        if not in_time or self._ended is None:
+            self._end_start()
+        else:
+            self._forget()
+        return Outcome(
+            step=self._step,
+            timeout=self._timeout if late else None,
+            failed=self._failed,
+            ended=self._ended,
+            survivors=self._survivors,
+            killed_by=killed_by,
+            cut=None if in_time else self._cut,
+        )
+
+    def _stays_ready(self) -> bool:
+        """See the witness off; answer false when SIGTERM had it end the start in the moment when that was done."""
+        # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
+        if not self._heard_all and not process.wait_for_exit(self._witness, 0 if self._cut else GRACE + 2 * DYING):
+            with suppress(ProcessLookupError):
+                bare.kill(self._witness, bare.SIGKILL)
+        with suppress(OSError):  # what it has said can't be read: that the daemon is ready could
+            self._hear_rest()
+        if self._ended is not None:
+            self._failed = report.Failed(step=self._step, message="ended by SIGTERM in the moment it was ready")
+        return self._ended is None
+
+    def _hear_rest(self) -> None:
+        while self._ended is None and self._has_news(0):
+            self._hear_some()
+
+    def _signal_of_witness(self) -> int | None:
+        """Answer which signal has killed the witness; its pipe is closed a moment before it can be waited for."""
+        if not hasattr(os, "waitid") or not process.wait_for_exit(self._witness, _ROUND):
+            return None
+        try:
+            # Left unreaped: its number is still needed.
+            ended = os.waitid(os.P_PID, self._witness, os.WEXITED | os.WNOWAIT)
+        except OSError:  # another thread waits for any child
+            return None
+        return ended.si_status if ended is not None and ended.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else None
+
+    def _listen_under(self, mask: set[int]) -> bool:
+        try:
+            bare.pthread_sigmask(bare.SIG_SETMASK, mask)
+            self._await_end(_UNDISTURBED)
+            return self._listen()
+        finally:
+            bare.pthread_sigmask(bare.SIG_BLOCK, EVERY_SIGNAL)
+
+    def _end_start(self) -> None:
+        """End a start that is given up, with everything that it forked in its session."""
+        # Our own child that nobody has waited for yet: the number is surely its own. But another thread may have.
+        with suppress(ProcessLookupError):
+            bare.kill(self._witness, bare.SIGTERM)
+        self._deadline = time.monotonic() + GRACE + 2 * DYING
+        self._ready = False
+        self._show = lambda _text: None  # it may take for ever, and nothing could interrupt it now
+        self._listen()
+        if self._ended is None:
+            # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
+            with suppress(ProcessLookupError):
+                bare.kill(self._witness, bare.SIGKILL)
+            self._survivors = end_session(self._witness, tuple, lambda: None)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._ended is not None:
+            self._survivors += self._ended.survivors
+            # It leaves by itself now, and may have something to write before, such as what coverage has measured.
+            process.wait_for_exit(self._witness, DYING)
+        # Where /proc couldn't be asked for the members of the session, this reaches all but those that left its group.
+        with suppress(ProcessLookupError, PermissionError):
+            bare.killpg(self._witness, bare.SIGKILL)
+        self._reap()
+        close(self._reports)
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):  # another thread waits for any child
+            bare.waitpid(self._witness, 0)
+
+    def _await_end(self, seconds: float) -> None:
+        """Wait until nobody is left who could report; what they say meanwhile waits in the pipe."""
+        poll = bare.poll()
+        poll.register(self._reports, 0)
+        poll.poll(min(seconds, max(0.0, self._deadline - time.monotonic())) * 1000)
+
+    def _listen(self) -> bool:
+        """Hear the reports until the daemon is ready or has ended; answer false at the deadline."""
+        while not (self._ready or self._ended or self._heard_all):
+            # What was said in time counts, even if this process was stopped, or the machine asleep, until it is late.
+            left = max(0.0, self._deadline - time.monotonic())
+            # In rounds: a signal that arrives just before the call is noticed by Python at its end only.
+            if self._has_news(min(left, _ROUND)):
+                self._hear_some()
+            elif left == 0:
+                return False
+        return True
+
+    def _has_news(self, seconds: float) -> bool:
+        if self._heard_all:
+            return False
+        poll = bare.poll()
+        poll.register(self._reports, bare.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _hear_some(self) -> None:
+        data = bare.read(self._reports, 65_536)
+        self._heard_all = not data
+        for record in self._reader.feed(data):
+            self._hear(record)
+
+    def _hear(self, record: Record) -> None:
+        if isinstance(record, report.Step):
+            self._step = record.name
+        elif isinstance(record, report.Progress):
+            self._show(record.text)
+        elif isinstance(record, report.Ready):
+            self._ready = True
+        elif isinstance(record, report.Ended):
+            self._ended = record
+        elif isinstance(record, report.Failed):
+            self._failed = record
+            # It only has to leave now, and the witness to clean up after it.
+            self._deadline = time.monotonic() + 2 * (GRACE + DYING)
+        elif isinstance(record, report.Cut):
+            self._hear_of_cut(record)
+
+    def _hear_of_cut(self, cut: report.Cut) -> None:
+        self._cut = cut
+        # One that has closed the pipe may be on its way to its end; another program isn't.
+        self._deadline = min(self._deadline, time.monotonic() + (0 if cut.became else GRACE + DYING))
