@@ -36,12 +36,15 @@ HEAD = """
         return True
 """
 
-# What a C library without these functions, or a Python without ctypes, comes to.
-WITHOUT_LIBC = """
-    daemonry.libc._function = lambda name: None
+# As inside another root directory, and as on a system that shows them in neither place.
+WITHOUT_PROC = """
+    daemonry.descriptors.PROC = "/nowhere"
+"""
+WITHOUT_LISTING = """
+    daemonry.descriptors.PROC = daemonry.descriptors.DEV = "/nowhere"
 """
 _PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-METHODS = {"close_range": "", "listing": WITHOUT_LIBC}
+METHODS = {"listed": "", "shown": WITHOUT_PROC, "asked": WITHOUT_LISTING}
 
 
 def program(*parts: str) -> str:

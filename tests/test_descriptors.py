@@ -1,4 +1,4 @@
-"""Closing: everything above 2 but what is to stay open, whatever is open and whatever the limit is or was."""
+"""Closing: what was inherited, or all that is not named, whatever is open and whatever the limit is or was."""
 
 from __future__ import annotations
 
@@ -12,30 +12,78 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemonry import descriptors
-from telling_programs import METHODS, WITHOUT_LIBC, launch, told
+from telling_programs import METHODS, WITHOUT_LISTING, WITHOUT_PROC, launch, told
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
 
 by_each_method = pytest.mark.parametrize("method", [pytest.param(text, id=name) for name, text in METHODS.items()])
+by_detaching = pytest.mark.parametrize("detach", [True, False])
+# Everything that a start finds, of all kinds and far apart: the program's own first, then what was inherited.
+OPENED = """
+    file, sockets, pipe = open("/etc/passwd"), socket.socketpair(), os.pipe()
+    own = [file.fileno(), *(each.fileno() for each in sockets), *pipe]
+    for number in (63, 64, 200, 1000):
+        os.dup2(pipe[1], number, inheritable=number % 2 == 0)
+    own.append(63)
+    os.set_inheritable(own.pop(0), True)
+"""
 
 
 @by_each_method
-@pytest.mark.parametrize("detach", [True, False])
-def test_everything_above_two_is_closed(daemons: Daemons, method: str, detach: bool) -> None:
-    """Files, sockets, pipes, inheritable or not, and numbers far apart."""
+@by_detaching
+def test_what_was_inherited_is_closed_and_what_the_program_has_opened_stays(
+    daemons: Daemons, method: str, detach: bool
+) -> None:
+    """What can be handed on by an exec has come by one, or was made to be handed on."""
+    found, own = told(
+        daemons,
+        method,
+        OPENED,
+        f"""
+        with DaemonContext(detach_process={detach}):
+            tell([facts().numbers, own])
+        """,
+    )
+    assert found == sorted([0, 1, 2, *own])
+
+
+@by_each_method
+@by_detaching
+def test_where_files_are_named_everything_else_above_two_is_closed(daemons: Daemons, method: str, detach: bool) -> None:
     assert told(
         daemons,
         method,
+        OPENED,
         f"""
-        file, sockets, pipe = open("/etc/passwd"), socket.socketpair(), os.pipe()
-        os.set_inheritable(pipe[0], True)
-        for number in (63, 64, 200, 1000):
-            os.dup2(pipe[1], number, inheritable=number % 2 == 0)
-        with DaemonContext(detach_process={detach}):
+        with DaemonContext(detach_process={detach}, files_preserve=[]):
             tell(facts().numbers)
         """,
     ) == [0, 1, 2]
+
+
+def test_the_programs_own_can_be_named_with_others(daemons: Daemons) -> None:
+    found, own = told(
+        daemons,
+        OPENED,
+        """
+        with DaemonContext(detach_process=True, files_preserve=[*daemonry.own_files(), 200]):
+            tell([facts().numbers, own])
+        """,
+    )
+    assert found == sorted([0, 1, 2, 200, *own])
+
+
+def test_what_a_context_has_open_is_not_the_programs_own(daemons: Daemons) -> None:
+    """Its lock and its pipes: they stay without being named."""
+    assert told(
+        daemons,
+        """
+        with DaemonContext(ready="manual", pidfile=daemonry.PIDLockFile(path("pid"))) as context:
+            tell([len(facts().numbers), daemonry.own_files()])
+            context.ready()
+        """,
+    ) == [6, []]
 
 
 @by_each_method
@@ -55,36 +103,27 @@ def test_nothing_of_the_start_itself_stays_open_when_the_daemon_is_ready(daemons
 
 
 @by_each_method
-def test_what_lies_above_a_limit_lowered_since_is_closed_too(daemons: Daemons, method: str) -> None:
-    assert told(
-        daemons,
-        method,
-        """
+@pytest.mark.parametrize(("named", "left"), [("None", [0, 1, 2]), ("[]", [0, 1, 2]), ("[900]", [0, 1, 2, 900])])
+def test_a_limit_that_was_lowered_since_hides_nothing(
+    daemons: Daemons, method: str, named: str, left: list[int]
+) -> None:
+    assert (
+        told(
+            daemons,
+            method,
+            f"""
         for number in (50, 99, 900):
             os.dup2(0, number)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        with DaemonContext(detach_process=True):
+        with DaemonContext(detach_process=True, files_preserve={named}):
             tell(facts().numbers)
         """,
-    ) == [0, 1, 2]
+        )
+        == left
+    )
 
 
-@by_each_method
-def test_what_lies_above_a_limit_lowered_since_is_preserved_when_asked(daemons: Daemons, method: str) -> None:
-    assert told(
-        daemons,
-        method,
-        """
-        for number in (99, 900):
-            os.dup2(0, number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        with DaemonContext(detach_process=True, files_preserve=[900]):
-            tell(facts().numbers)
-        """,
-    ) == [0, 1, 2, 900]
-
-
-@by_each_method
+@pytest.mark.parametrize("method", ["", WITHOUT_PROC], ids=["listed", "shown"])
 def test_a_limit_raised_since_hides_nothing(daemons: Daemons, method: str) -> None:
     assert told(
         daemons,
@@ -169,31 +208,52 @@ def test_closing_takes_no_longer_under_a_high_limit_than_under_a_low_one(daemons
     assert seconds(1_000_000) < 3 * seconds(256) + 0.01
 
 
+def test_closing_looks_at_no_object_of_the_program(daemons: Daemons) -> None:
+    """A million of them cost nothing: the garbage collector is not asked for any."""
+    assert (
+        told(
+            daemons,
+            """
+        def refuse(*_):
+            raise AssertionError("the heap was walked")
+        gc.get_objects = gc.get_referents = gc.get_referrers = gc.collect = gc.freeze = refuse
+        with DaemonContext(detach_process=True):
+            tell("up")
+        """,
+        )
+        == "up"
+    )
+
+
 @by_each_method
 def test_any_set_of_open_descriptors_less_any_set_of_kept_ones_is_closed(daemons: Daemons, method: str) -> None:
+    """By either rule: all but those, or of the others those that are inheritable."""
     assert (
         told(
             daemons,
             method,
             """
         from hypothesis import given, settings, strategies as st
-        numbers = st.sets(st.integers(0, 1000) | st.integers(3, 20), max_size=30)
+        from daemonry import descriptors
+        numbers = st.sets(st.integers(3, 1000) | st.integers(3, 20), max_size=30)
 
         @settings(max_examples=15, database=None, deadline=None)
-        @given(numbers, numbers)
-        def check(opened, kept):
+        @given(numbers, numbers, numbers, st.booleans())
+        def check(inherited, own, kept, leaves_own):
             pid = os.fork()
             if pid == 0:
                 try:
-                    daemonry.descriptors.close_all_except([])
-                    for number in opened - {0, 1, 2}:
-                        os.dup2(0, number)
-                    daemonry.descriptors.close_all_except(kept)
-                    left = {number for number in range(1100) if is_open(number)}
-                    os._exit(0 if left == {0, 1, 2} | (opened & kept) else 1)
+                    descriptors.close_all_except([])
+                    for number in own | inherited:
+                        os.dup2(0, number, inheritable=number in inherited)
+                    plan = descriptors.resolve(None if leaves_own else kept, kept, (), None, lambda _: None, "")
+                    descriptors.close_unkept(plan)
+                    left = {number for number in range(3, 1100) if is_open(number)}
+                    stays = (own | inherited) & kept | (own - inherited if leaves_own else set())
+                    os._exit(0 if left == stays else 1)
                 finally:
                     os._exit(2)
-            assert os.waitpid(pid, 0)[1] == 0, (opened, kept)
+            assert os.waitpid(pid, 0)[1] == 0, (inherited, own, kept, leaves_own)
 
         check()
         tell("held")
@@ -205,82 +265,42 @@ def test_any_set_of_open_descriptors_less_any_set_of_kept_ones_is_closed(daemons
 
 
 @settings(database=None)
-@given(st.sets(st.integers(3, 2**31 - 1)), st.integers(0, 2**31 - 1))
-def test_a_number_is_in_a_gap_if_and_only_if_it_is_to_be_closed(kept: set[int], number: int) -> None:
-    gaps = descriptors._gaps(sorted(kept))
-    for each in (number, *kept, *(near for one in kept for near in (one - 1, one + 1)), 2, 3, 2**31 - 1):
-        within = [(first, last) for first, last in gaps if first <= each <= last]
-        assert len(within) == (3 <= each < 2**31 and each not in kept)
+@given(st.sets(st.integers(3, 60)))
+def test_runs_hold_the_numbers_and_no_other(numbers: set[int]) -> None:
+    runs = list(descriptors._runs(sorted(numbers)))
+    assert [number for first, last in runs for number in range(first, last + 1)] == sorted(numbers)
+    assert all(last + 1 < first for (_, last), (first, _) in zip(runs, runs[1:]))
 
 
-# Where there is no close_range(2), and where no such directory is.
-
-
-@pytest.mark.parametrize(
-    ("places", "used"),
-    [
-        pytest.param('("/proc/self/fd", "/dev/fd")', "/proc/self/fd", id="both"),
-        pytest.param('("/nowhere", "/dev/fd")', "/dev/fd", id="no-proc"),
-        pytest.param('("/usr", "/dev/fd")', "/dev/fd", id="a-directory-that-shows-something-else"),
-        pytest.param('("/etc/passwd", "/dev/fd")', "/dev/fd", id="no-directory"),
-    ],
-)
-def test_without_close_range_the_descriptors_are_listed(daemons: Daemons, places: str, used: str) -> None:
+@pytest.mark.parametrize("place", ["/usr", "/etc/passwd", "/nowhere"])
+def test_a_directory_that_shows_something_else_is_not_believed(daemons: Daemons, place: str) -> None:
+    """As /dev/fd on systems where it has the same three, or all possible numbers, always."""
     assert told(
         daemons,
-        WITHOUT_LIBC,
+        WITHOUT_PROC,
         f"""
-        daemonry.descriptors._LISTINGS = {places}
+        daemonry.descriptors.DEV = {place!r}
         os.dup2(0, 300)
-        context = DaemonContext(detach_process=True)
-        planned = [str(step.value) for step in context.plan() if step.name == "close_descriptors"]
-        with context:
-            tell([planned, facts().numbers])
+        with DaemonContext(detach_process=True):
+            tell(facts().numbers)
         """,
-    ) == [[f"above 2 keep none, by listing {used}"], [0, 1, 2]]
-
-
-@pytest.mark.reliability("Full and broken places")
-@pytest.mark.parametrize("detach", [True, False])
-def test_without_close_range_and_without_a_listing_the_start_fails_with_advice(daemons: Daemons, detach: bool) -> None:
-    """In the launcher, before anything has changed."""
-    found = told(
-        daemons,
-        WITHOUT_LIBC,
-        f"""
-        daemonry.descriptors._LISTINGS = ("/nowhere",)
-        os.register_at_fork(before=lambda: print("forked"))
-        os.dup2(0, 300)
-        try:
-            DaemonContext(detach_process={detach}).open()
-        except DaemonStartError as error:
-            tell([error.step, str(error), os.getpid(), is_open(300)])
-        """,
-    )
-    launched = (daemons.directory / "0.out").read_text()
-    assert found[0] == "check_options"
-    assert "cannot tell which descriptors are open" in found[1]
-    assert "mount one of the two" in found[1]
-    assert found[3]
-    assert "forked" not in launched
+    ) == [0, 1, 2]
 
 
 @pytest.mark.reliability("Full and broken places")
 @pytest.mark.root_only("it mounts")
-def test_a_system_without_proc_and_dev_fd_really_fails_with_advice(daemons: Daemons) -> None:
+def test_what_was_inherited_is_closed_on_a_system_without_proc_and_dev_fd(daemons: Daemons) -> None:
     """In a mount namespace of its own, where an empty directory lies over /proc."""
     unmounted = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh")
     if subprocess.run([*unmounted, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("no mount namespaces here")
-    launched = launch(
-        daemons,
-        WITHOUT_LIBC,
-        "with DaemonContext(detach_process=True): pass",
-        status=1,
-        through=unmounted,
-        plain=True,
-    )
-    assert "step check_options: cannot tell which descriptors are open" in launched.stderr
+    text = """
+        file = open("/etc/passwd")
+        os.dup2(0, 300)
+        with DaemonContext(detach_process=True):
+            tell([is_open(file.fileno()), is_open(300)])
+        """
+    assert told(daemons, text, through=unmounted, plain=True) == [True, False]
 
 
 @pytest.mark.reliability("Full and broken places")
@@ -288,11 +308,11 @@ def test_a_listing_that_lacks_a_descriptor_to_read_it_says_so(daemons: Daemons) 
     """All that the limit allows are open: the error is that, and not a missing /proc."""
     found = told(
         daemons,
-        WITHOUT_LIBC,
         """
+        context = DaemonContext(detach_process=False)
+        context.plan()
         opened = os.open("/", os.O_RDONLY)
         resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        context = DaemonContext(detach_process=False)
         try:
             context.open()
         except DaemonStartError as error:
@@ -300,5 +320,95 @@ def test_a_listing_that_lacks_a_descriptor_to_read_it_says_so(daemons: Daemons) 
             tell([error.step, error.errno == errno.EMFILE, str(error)])
         """,
     )
-    assert found[:2] == ["check_options", True]
+    assert found[:2] == ["close_descriptors", True]
     assert "Too many open files" in found[2]
+
+
+# The filter of seccomp(2): load the number of the system call; is it close_range, the same on every architecture?
+# Then answer with the error, else allow. A container with an older profile than its kernel answers EPERM.
+REFUSING = """
+    import ctypes, struct
+    from ctypes import c_int, c_ulong
+    code = b"".join(
+        struct.pack("HBBI", *each) for each in (
+            (0x20, 0, 0, 0), (0x15, 0, 1, 436), (0x06, 0, 0, 0x00050000 | errno.REFUSAL),
+            (0x06, 0, 0, 0x7FFF0000),
+        )
+    )
+    buffer = ctypes.create_string_buffer(code)
+    filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer)))
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    assert call(c_int(38), c_ulong(1), c_ulong(0), c_ulong(0), c_ulong(0)) == 0
+    assert call(c_int(22), c_ulong(2), ctypes.byref(filter), c_ulong(0), c_ulong(0)) == 0
+"""
+
+
+@pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
+def test_a_kernel_that_refuses_close_range_is_one_without(daemons: Daemons, refusal: str) -> None:
+    """Python has the function; the daemon's descriptors are closed all the same, and none is tried that isn't open."""
+    assert told(
+        daemons,
+        REFUSING.replace("REFUSAL", refusal),
+        """
+        os.dup2(0, 300), os.dup2(0, 301), os.dup2(0, 900)
+        with DaemonContext(detach_process=True, files_preserve=[]):
+            tell(facts().numbers)
+        """,
+    ) == [0, 1, 2]
+
+
+# What is the library's own, where an object of the program may still have the number of a file that was closed.
+
+
+@by_each_method
+def test_the_lock_of_the_pidfile_gets_a_number_that_nothing_of_the_programs_has(daemons: Daemons, method: str) -> None:
+    """Closed or collected, they close every number that they had, and the pidfile is still held."""
+    assert told(
+        daemons,
+        method,
+        """
+        import contextlib
+        old = [open("/etc/passwd") for _ in range(9)]
+        numbers = [each.fileno() for each in old]
+        lock = daemonry.PIDLockFile(path("pid"))
+        with DaemonContext(detach_process=True, files_preserve=[old[4]], pidfile=lock):
+            mine = facts().numbers[-1]
+            while old:
+                each = old.pop()
+                with contextlib.suppress(OSError):
+                    each.close()
+            tell([mine in numbers, is_open(mine), lock.i_am_locking()])
+        """,
+    ) == [False, True, True]
+
+
+def test_the_lock_of_the_pidfile_finds_a_number_below_a_limit_that_was_lowered_since(daemons: Daemons) -> None:
+    assert (
+        told(
+            daemons,
+            """
+        for number in (3, 4, 5, 40, 63, 900):
+            os.dup2(0, number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        with DaemonContext(detach_process=False, pidfile=daemonry.PIDLockFile(path("pid"))):
+            tell(max(facts().numbers) not in (3, 4, 5, 40, 63, 900))
+        """,
+        )
+        is True
+    )
+
+
+def test_asking_is_bounded(daemons: Daemons) -> None:
+    """Where nothing shows what is open a fixed count of numbers is asked for, whatever the limit."""
+    asked = told(
+        daemons,
+        WITHOUT_LISTING,
+        """
+        asked = []
+        real = os.get_inheritable
+        os.get_inheritable = lambda number: asked.append(number) or real(number)
+        daemonry.descriptors.close_all_except([])
+        tell([min(asked), max(asked)])
+        """,
+    )
+    assert asked == [3, descriptors.ASKED - 1]

@@ -98,7 +98,8 @@ PORTABLE = {
     "daemonry.process.everything = lambda: iter(())",
     "no pidfds": "vars(os).pop('pidfd_open', None); vars(signal).pop('pidfd_send_signal', None)",
     "no prctl": "import daemonry.libc; daemonry.libc.prctl = lambda: None",
-    "no close_range": "import daemonry.libc, daemonry.descriptors; daemonry.descriptors.close_range = lambda: None",
+    "no list of descriptors": "import daemonry.descriptors;"
+    "daemonry.descriptors.PROC = daemonry.descriptors.DEV = '/nowhere'",
 }
 PORTABLE["nothing"] = ";".join(PORTABLE.values())
 
@@ -150,16 +151,12 @@ def test_a_start_that_is_given_up_leaves_nothing_without_what_linux_alone_has(da
 
 
 def test_a_system_that_no_longer_tells_what_is_open_is_told(daemons: Daemons) -> None:
-    """Neither close_range(2) nor a list: the witness can't let go of the terminal, the daemon not of its files."""
+    """As when no descriptor is left for it: the witness can't let go of the terminal, the daemon not of its files."""
     before = """
         import daemonry.descriptors
-        launcher = os.getpid()
-        def listing():
-            if os.getpid() != launcher:
-                raise OSError("cannot tell which descriptors are open")
-            return "/proc/self/fd"
-        daemonry.descriptors.close_range = lambda: None
-        daemonry.descriptors._listing = listing
+        def refuse():
+            raise OSError("cannot tell which descriptors are open")
+        daemonry.descriptors._open_numbers = refuse
     """
     daemons.launch(failing("pass", before=before)).check()
     told = read_json(daemons.directory / "told")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
-import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,13 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import logs
 from daemonry.journal import JournalFormatter, is_read_by_journal, priority_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from harness.daemons import Daemons
 
 
 def record(level: int, text: str, *, failed: bool = False) -> logging.LogRecord:
@@ -84,21 +79,3 @@ def test_a_stream_is_the_journal_s_if_it_is_the_very_one(tmp_path: Path, monkeyp
         assert not is_read_by_journal(other.fileno())
         number = one.fileno()
     assert not is_read_by_journal(number)
-
-
-def test_the_socket_of_a_journal_library_is_kept_and_no_other(
-    daemons: Daemons, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has no name and is connected to nobody, which is all that tells it apart."""
-    made = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(3)]
-    made += [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
-    with contextlib.ExitStack() as stack:
-        library, bound, connected, stream, internet = map(stack.enter_context, made)
-        bound.bind(str(daemons.directory / "bound"))
-        connected.connect(str(daemons.directory / "bound"))
-        monkeypatch.delitem(sys.modules, "cysystemd._journal", raising=False)
-        assert library.fileno() not in logs.descriptors()
-        monkeypatch.setitem(sys.modules, "cysystemd._journal", sys)
-        found = logs.descriptors()
-        assert library.fileno() in found
-        assert not {each.fileno() for each in (bound, connected, stream, internet)}.intersection(found)

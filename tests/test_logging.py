@@ -140,16 +140,11 @@ def test_a_stream_handler_on_a_file_of_the_programs_own(daemons: Daemons) -> Non
 
 
 def test_a_queue_handler_whose_listener_starts_in_the_daemon(daemons: Daemons) -> None:
-    """What is behind the queue is no logger's handler: Python tells it since 3.12, before that the user does."""
     set_up = """
 waiting = queue.Queue()
 file = logging.FileHandler("log")
 handler = logging.handlers.QueueHandler(waiting)
 listener = logging.handlers.QueueListener(waiting, file)
-if sys.version_info >= (3, 12):
-    handler.listener = listener
-else:
-    options["files_preserve"] = [file]
 root.addHandler(handler)
 class Started(daemonry.DaemonContext):
     def notify_ready(self):
@@ -272,7 +267,7 @@ def test_preserved_descriptors_are_the_logs_own_and_no_more(daemons: Daemons) ->
 
         logging.basicConfig(filename="log")
         others = [open("other") for _ in range(5) if open("other", "w")]
-        with daemonry.DaemonContext(working_directory=".") as context:
+        with daemonry.DaemonContext(working_directory=".", files_preserve=[]) as context:
             publish("pid", os.getpid())
             context.wait()
         """

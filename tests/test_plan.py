@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from daemonry import DaemonContext, InvalidOption, PIDLockFile
 from daemonry.plan import VALUE_OF_STEP, Plan
+from telling_programs import told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def test_a_plan_of_nothing_but_defaults_reads_well() -> None:
         "SIGTTOU -> ignored, SIGTERM -> terminate",
         "notify_ready": "notify_ready: when the body begins",
     }
-    assert found["close_descriptors"].startswith("close_descriptors: above 2 keep none, by ")
+    assert found["close_descriptors"].startswith("close_descriptors: close what was inherited, leave what is ")
     assert "supplementary groups unchanged" in found["drop_privileges"]
 
 
@@ -108,26 +108,42 @@ def test_supplementary_groups_are_said_by_number() -> None:
     assert f"supplementary groups {groups}" in said(context)["drop_privileges"]
 
 
-def test_files_to_preserve_are_said_by_number(tmp_path: Path) -> None:
-    with open(tmp_path / "log", "w", encoding="utf-8") as file:
-        context = DaemonContext(files_preserve=[file, 2], preserve_logging=False)
-        assert f"above 2 keep {file.fileno()}, by" in said(context)["close_descriptors"]
-
-
-def test_the_descriptors_of_logging_handlers_are_in_the_plan_unless_they_are_not_wanted(tmp_path: Path) -> None:
-    handler = logging.FileHandler(tmp_path / "log")
-    logger = logging.getLogger("daemonry.test_plan")
-    logger.addHandler(handler)
-    try:
-        number = str(handler.stream.fileno())
-        with_logging, without = (
-            said(DaemonContext(preserve_logging=each))["close_descriptors"].split(", by")[0] for each in (True, False)
-        )
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-    assert number in with_logging.split("keep ")[1].split(", ")
-    assert number not in without.split("keep ")[1].split(", ")
+def test_each_open_descriptor_is_said_with_what_it_is_and_whether_and_why_it_stays(daemons: Daemons) -> None:
+    """By each of the two rules, and with their reasons."""
+    own, named, forked = told(
+        daemons,
+        """
+        logging.basicConfig(filename=path("log"))
+        file, inherited = open(path("file"), "w"), os.open("/etc/passwd", os.O_RDONLY)
+        os.set_inheritable(inherited, True)
+        def said(**options):
+            (step,) = [each for each in DaemonContext(**options).plan() if each.name == "close_descriptors"]
+            return str(step).splitlines()
+        answers = [said(), said(files_preserve=[inherited], preserve_logging=False)]
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.write(writing, said()[0].encode())
+            os._exit(0)
+        tell([*answers, os.read(reading, 999).decode()])
+        """,
+    )
+    log, file = daemons.directory / "log", daemons.directory / "file"
+    assert own == [
+        "close_descriptors: close what was inherited, leave what is the program's own: files_preserve is not given",
+        f"    3 {log} stays: of a logging handler",
+        f"    4 {file} stays: the program's own",
+        "    5 /etc/passwd is closed: inherited, or made to be",
+    ]
+    assert named == [
+        "close_descriptors: close all not named: files_preserve is given",
+        f"    3 {log} is closed: not named",
+        f"    4 {file} is closed: not named",
+        "    5 /etc/passwd stays: in files_preserve",
+    ]
+    assert forked == (
+        "close_descriptors: close all not named: another process has forked it, and its own files can't be told from "
+        "that one's"
+    )
 
 
 def test_an_iterator_of_files_serves_the_plan_and_the_start() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STOREYS = (
     {"bare", "errors", "record", "ids", "libc", "frames"},
     {"forks", "hold", "closing"},
-    {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen", "bare_numbers"},
+    {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
     {"pidfile_errors", "seal", "walk"},
     {"witness", "pidfile_reading", "log_file"},
     {"launcher"},
@@ -28,6 +28,7 @@ STOREYS = (
     {
         "container",
         "detach",
+        "copies",
         "descriptors",
         "streams",
         "logs",

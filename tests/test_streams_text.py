@@ -227,26 +227,27 @@ def test_an_encoding_that_the_program_chose_is_kept(daemons: Daemons) -> None:
     assert (daemons.directory / "log").read_bytes() == b"\xe9\n"
 
 
-def test_a_file_that_got_the_number_of_a_closed_stream_and_is_to_be_preserved_is_refused(daemons: Daemons) -> None:
+@pytest.mark.parametrize("named", ["", ", files_preserve=[kept]"])
+def test_a_file_that_got_the_number_of_a_closed_stream_and_is_to_be_preserved_is_refused(
+    daemons: Daemons, named: str
+) -> None:
+    """The stream would be put over it, and what is written to the file would go there."""
     launched = launch(
         daemons,
-        "kept = open(path('kept'), 'w')\nDaemonContext(detach_process=True, files_preserve=[kept]).open()",
+        f"kept = open(path('kept'), 'w')\nDaemonContext(detach_process=True{named}).open()",
         status=1,
         preexec=lambda: os.close(0),
     )
     assert "files_preserve: descriptor 0 is a file to preserve, because stdin was closed when" in launched.stderr
 
 
-def test_a_file_that_got_the_number_of_a_closed_stream_does_not_close_it_later(daemons: Daemons) -> None:
+def test_a_file_that_got_the_number_of_a_closed_stream_and_is_not_kept_gives_way(daemons: Daemons) -> None:
     assert told(
         daemons,
         """
         old = open(path("old"), "w")
         assert old.fileno() == 1
-        with DaemonContext(detach_process=True, stdout=path("log")):
-            old.close()
-            del old
-            gc.collect()
+        with DaemonContext(detach_process=True, stdout=path("log"), files_preserve=[]):
             print("text")
             tell(target(1))
         """,

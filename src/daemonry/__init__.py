@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .context import DaemonContext
     from .control import find
+    from .descriptors import own_files
     from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
     from .pidfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
     from .signals import default_signal_map
@@ -22,6 +23,7 @@ __all__ = [
     "TimeoutPIDLockFile",
     "default_signal_map",
     "find",
+    "own_files",
 ]
 
 _PLACES = {
@@ -36,6 +38,7 @@ _PLACES = {
     "TimeoutPIDLockFile": "pidfile",
     "default_signal_map": "signals",
     "find": "control",
+    "own_files": "descriptors",
 }
 
 

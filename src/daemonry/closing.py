@@ -6,6 +6,11 @@ import errno
 import fcntl
 import os
 
+# The first number that is none of the three streams'.
+FIRST = 3
+# What objects of the program's may still take for theirs: the first and the last number of each run that was closed.
+_left_behind: set[tuple[int, int]] = set()
+
 
 def close(*descriptors: int) -> None:
     """Close each of the descriptors.
@@ -38,15 +43,45 @@ def put(source: int, target: int, inheritable: bool) -> None:
                 raise
 
 
+def close_run(first: int, last: int) -> None:
+    """Close all descriptors from ``first`` to ``last``: behind the back of the program, whose objects may have them."""
+    # By close_range(2) where Python has it. A descriptor is gone also after an error, as with EIO of a network file
+    # system, and one that was not open is the one by which they were listed.
+    os.closerange(first, last + 1)
+    _left_behind.add((first, last))
+
+
 def above_two(fd: int) -> int:
-    """Answer a copy of the descriptor, close-on-exec, that is none of the three streams.
+    """Answer a copy of the descriptor, close-on-exec, with a number that is no stream's, and was nobody's.
+
+    Such as the program's objects may still have, since :func:`close_run`, is left to what the program opens.
 
     :raises OSError: when no more may be open.
     """
+    least = FIRST
+    while True:
+        copy = _copy(fd, least)
+        least = max((last + 1 for first, last in _left_behind if first <= copy <= last), default=0)
+        if not least:
+            return copy
+        close(copy)
+
+
+def out_of_reach(fd: int) -> int:
+    """Answer the descriptor, or in its place a copy as of :func:`above_two`, when its number was somebody's."""
+    if not any(first <= fd <= last for first, last in _left_behind):
+        return fd
     try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        return above_two(fd)
+    finally:
+        close(fd)
+
+
+def _copy(fd: int, least: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
     except OSError as error:
-        # So fcntl(2) says it where the limit is 3: it takes what was asked for to be wrong.
+        # So fcntl(2) says it where the limit is lower: it takes what was asked for to be wrong.
         if error.errno == errno.EINVAL:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
         raise

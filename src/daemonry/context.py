@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from . import container, core_limit, descriptors, failures, filesystem, forks, logs, signals, streams
+from . import container, copies, core_limit, descriptors, failures, filesystem, forks, libc, logs, signals, streams
 from .detach import detach
 from .errors import InvalidOption, Terminated
 from .hold import signals_held_off
@@ -65,10 +65,12 @@ class DaemonContext(Lifecycle):
             failures.prepare()
 
     def flush_streams(self) -> None:
-        """Write out what stdout, stderr, the logging handlers and all other files hold: once, by the launcher."""
+        """Write out what stdout, stderr, the logging handlers and the files to preserve hold: once, by the launcher."""
         streams.flush()
+        libc.flush_stdout()
+        logs.flush_queues()
         logs.flush()
-        descriptors.flush_objects()
+        descriptors.flush(self.files_preserve)
 
     def leave_init(self) -> None:
         """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
@@ -76,6 +78,7 @@ class DaemonContext(Lifecycle):
             with signals_held_off():
                 container.leave_init(descriptors.close_all_except)
                 self._opens_here()
+            forks.go_on_here()
             self._values.address_sockets_to_this_process()
 
     def detach(self) -> None:
@@ -91,6 +94,7 @@ class DaemonContext(Lifecycle):
         )
         if outcome is not None:
             raise failures.error_of(outcome)
+        forks.go_on_here()
         self._values.address_sockets_to_this_process()
 
     def reset_signals(self) -> None:
@@ -98,21 +102,25 @@ class DaemonContext(Lifecycle):
         self._undo_on_failure(signals.reset(self.terminate))
 
     def close_descriptors(self) -> None:
-        """Close all descriptors above 2 but those to preserve. daemon(7), step 1."""
-        kept = [*self._values.closing.kept, *forks.owned_descriptors()]
-        logs.let_go(kept)
-        descriptors.close_all_except(kept)
+        """Close what was inherited above 2, or all but the files to preserve, if such are given. daemon(7), step 1."""
+        closing = self._values.closing
+        if not closing.keeps_logging:
+            logs.let_go({*closing.kept, *forks.owned_descriptors()})
+        if not closing.leaves_own:
+            logs.disconnect()
+        left = descriptors.close_unkept(closing)
+        # Who stays in his process is waited for by its end, whatever it has open.
+        self._values.copies = copies.of_streams(left) if self._values.detaching.detach else ()
 
     def redirect_streams(self) -> None:
-        """Point descriptors 0, 1 and 2 where they shall point. daemon(7), step 9."""
+        """Point descriptors 0, 1 and 2, and their copies, where they shall point. daemon(7), step 9."""
         plan = self._values.streams
         if self._tie is None:
             saved = streams.Saved(plan.streams)
             self._undo_on_failure(saved.put_back, saved.forget)
-        others = streams.taken_by_others(plan.streams)
-        if others:
-            descriptors.close_objects(others.__contains__)
         streams.redirect(plan.streams, plan.owner)
+        if self._values.copies:
+            copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:
             self._exit_stack.callback(logs.watch_stray_failures())
 

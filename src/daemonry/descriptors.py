@@ -3,57 +3,131 @@
 from __future__ import annotations
 
 import errno
-import gc
-import io
+import fcntl
 import os
-import sys
+import stat
 from contextlib import suppress
 
-from . import bare_numbers
-from .closing import close
+from .closing import FIRST, close, close_run
 from .errors import InvalidOption
-from .libc import close_range
+from .forks import owned_descriptors
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
-    Action = TypeVar("Action", bound=Callable[..., object])
+PROC = "/proc/self/fd"
+DEV = "/dev/fd"
+# Where neither of the two is there, only numbers below this one are asked for.
+ASKED = 4096
 
-FIRST_CLOSED = 3
-_LAST = 0x7FFFFFFF
-_LISTINGS = ("/proc/self/fd", "/dev/fd")
+NAMED = "in files_preserve"
+OF_LOGGING = "of a logging handler"
+OWN = "the program's own"
+OURS = "daemonry's own, for as long as it needs it"
+
+
+class Fate(Record):
+    """What becomes of an open descriptor, and why; ``what`` is the path or the kind of what it leads to."""
+
+    number: int
+    what: str
+    stays: bool
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.what} {'stays' if self.stays else 'is closed'}: {self.why}"
 
 
 class Closing(Record):
-    """Close every descriptor above 2 but ``kept``."""
+    """Which descriptors above 2 stay open: those ``given``, each with the reason, and perhaps the program's own."""
 
-    kept: tuple[int, ...]
-    method: str
+    given: tuple[tuple[int, str], ...]
+    leaves_own: bool
+    reason: str
+    keeps_logging: bool
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The numbers that stay open, whoever has opened them."""
+        return tuple(sorted(number for number, _ in self.given))
+
+    @property
+    def fates(self) -> tuple[Fate, ...]:
+        """What would become of each descriptor above 2 that is open now in the process that asks."""
+        given, found = self._given(), []
+        for number in _open_numbers():
+            inheritable = _is_inheritable(number)
+            if inheritable is not None:
+                why = given.get(number) or self._why(inheritable)
+                found.append(Fate(number=number, what=_what(number), stays=why in _STAY, why=why))
+        return tuple(found)
+
+    def _given(self) -> dict[int, str]:
+        return {**dict(self.given), **dict.fromkeys(owned_descriptors(), OURS)}
+
+    def _why(self, inheritable: bool) -> str:
+        if not self.leaves_own:
+            return _UNNAMED
+        return _INHERITED if inheritable else OWN
 
     def __str__(self) -> str:
-        kept = ", ".join(str(number) for number in self.kept if number >= FIRST_CLOSED) or "none"
-        return f"above 2 keep {kept}, by {self.method}"
+        rule = "close what was inherited, leave what is the program's own" if self.leaves_own else "close all not named"
+        return "".join((f"{rule}: {self.reason}", *(f"\n    {each}" for each in self.fates)))
+
+
+_INHERITED = "inherited, or made to be"
+_UNNAMED = "not named"
+_GIVEN_BY_MANAGER = "given by the service manager"
+_OF_A_STREAM = "what a stream will lead to"
+_STAY = (OWN, OURS, NAMED, OF_LOGGING, _GIVEN_BY_MANAGER, _OF_A_STREAM)
+
+
+class _OwnFile(int):
+    """A number that :func:`own_files` has answered: in ``files_preserve`` it stays what it is, the program's own."""
 
 
 def resolve(
-    preserved: Iterable[object] | None, also: Iterable[int], handler_files: Callable[[object], object]
+    preserved: Iterable[object] | None,
+    given: Iterable[int],
+    of_streams: Iterable[int],
+    of_logging: Iterable[int] | None,
+    handler_files: Callable[[object], object],
+    forked: str,
 ) -> Closing:
-    """Answer which descriptors stay open: those of ``preserved`` and the numbers ``also``.
+    """Answer which descriptors stay open.
 
-    :param preserved: ints, objects with a ``fileno()``, logging handlers and loggers, in any iterable; ``None`` for
-        nothing.
+    :param preserved: ints, objects with a ``fileno()``, logging handlers and loggers, in any iterable; ``None`` for all
+        that the program has opened itself.
+    :param given: the numbers that a service manager has given.
+    :param of_streams: the numbers that the three streams will lead to, or write to.
+    :param of_logging: the numbers of logging's handlers; ``None`` when these are not to be preserved.
     :param handler_files: answers the descriptors of a logging handler or logger, and ``None`` for anything else.
+    :param forked: why the program's own can't be told from what its parent has left it; ``""`` when it can.
     :raises InvalidOption: when an item is none of these, or a file that is closed.
-    :raises OSError: when there is no way to know which descriptors are open.
     """
-    kept = set(also)
+    found = dict.fromkeys(of_logging or (), OF_LOGGING)
     for item in _items(preserved):
-        kept.update(_numbers_of(item, handler_files))
-    method = "close_range(2)" if close_range() is not None else f"listing {_listing()}"
-    return Closing(kept=tuple(sorted(kept)), method=method)
+        for number in _numbers_of(item, handler_files):
+            found[number] = OWN if isinstance(item, _OwnFile) else NAMED
+    found.update(dict.fromkeys(of_streams, _OF_A_STREAM))
+    found.update(dict.fromkeys(given, _GIVEN_BY_MANAGER))
+    return Closing(
+        given=tuple(found.items()),
+        leaves_own=preserved is None and not forked,
+        reason=_reason(preserved is not None, forked),
+        keeps_logging=of_logging is not None,
+    )
+
+
+def _reason(named: bool, forked: str) -> str:
+    if named:
+        return "files_preserve is given"
+    if forked:
+        return f"{forked}, and its own files can't be told from that one's"
+    return "files_preserve is not given"
 
 
 def _items(preserved: Any) -> list[object]:
@@ -91,215 +165,127 @@ def number_of(file: object, option: str) -> int:
     return number
 
 
-def _listing() -> str:
-    # /dev/fd without fdescfs shows 0 to 2 (FreeBSD) or fixed nodes (OpenBSD), which have close_range or closefrom
-    # instead; so it counts only when it shows the descriptor that reads it.
-    for directory in _LISTINGS:
-        try:
-            probe = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise
-            continue
-        try:
-            if str(probe) in os.listdir(directory):
-                return directory
-        finally:
-            close(probe)
-    raise OSError(
-        "cannot tell which descriptors are open: this system has no close_range(2), and neither /proc nor /dev/fd "
-        "shows them; mount one of the two"
-    )
+def own_files() -> list[int]:
+    """Answer the descriptors of all that the program has opened itself, to be named in ``files_preserve`` with others.
+
+    They are those above 2 that are close-on-exec: nothing of that kind comes through an exec. What another program that
+    has forked this process had open can't be told from them.
+
+    Source: PEP 446.
+    """
+    ours = owned_descriptors()
+    return [_OwnFile(number) for number in _open_numbers() if is_own(number) and number not in ours]
+
+
+def is_own(number: int) -> bool:
+    """Whether the number is that of a file which the program has opened itself."""
+    return _is_inheritable(number) is False
+
+
+def flush(preserved: Iterable[object] | None) -> None:
+    """Write out what the files to preserve hold, be it compressed."""
+    for each in preserved or ():
+        # Numbers and sockets hold nothing; what can't be written is the program's to find out, as without us.
+        with suppress(Exception):
+            each.flush()  # type: ignore[attr-defined]
+
+
+def close_unkept(plan: Closing) -> list[int]:
+    """Close every descriptor above 2 that is not to stay; answer those that stay and may be copies of a stream.
+
+    The time grows with the descriptors that are open, and with nothing else: not with RLIMIT_NOFILE, and not with what
+    the program holds. A limit that was lowered since hides nothing.
+    """
+    given, doomed, left = plan._given(), [], []
+    for number in _open_numbers():
+        why = given.get(number)
+        if why is None:
+            inheritable = plan.leaves_own and _is_inheritable(number)
+            if inheritable is None:
+                continue
+            why = plan._why(inheritable)
+        if why not in _STAY:
+            doomed.append(number)
+        elif why in (OWN, OF_LOGGING):
+            left.append(number)
+    _close(doomed)
+    return left
 
 
 def close_all_except(kept: Iterable[int]) -> None:
-    """Close every descriptor above 2 that is not in ``kept``.
-
-    The time grows with the descriptors that are open, whatever RLIMIT_NOFILE is or was: a limit that was lowered since
-    hides descriptors above it.
-
-    :raises OSError: when there is no way to know which ones are open.
-    """
-    numbers = {number for number in kept if FIRST_CLOSED <= number <= _LAST}
-    close = close_range()
-    directory = None if close is not None else _listing()
-    _let_go(lambda number: number >= FIRST_CLOSED and number not in numbers)
-    if close is not None:
-        for first, last in _gaps(sorted(numbers)):
-            close(first, last)
-    elif directory is not None:
-        _close_listed(directory, numbers)
+    """Close every descriptor above 2 that is not in ``kept``."""
+    numbers = set(kept)
+    _close(number for number in _open_numbers() if number not in numbers)
 
 
-def _let_go(doomed: Callable[[int], bool]) -> None:
-    bare_numbers.forget(doomed)
-    close_objects(doomed)
+def _close(numbers: Iterable[int]) -> None:
+    for first, last in _runs(numbers):
+        close_run(first, last)
 
 
-def flush_objects() -> None:
-    """Write out what Python's files hold, where they can be found: with its descriptor a file loses that as well."""
-    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
-    for each, flush in _objects_of([(kind, kind.flush) for kind in kinds]):
-        # Closed, or it can't be written: then it is the program's to find out, as without us.
-        with suppress(Exception):
-            flush(each)
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of each run of numbers that follow one another."""
+    first = last = -1
+    for number in numbers:
+        if number != last + 1:
+            if last >= 0:
+                yield first, last
+            first = number
+        last = number
+    if last >= 0:
+        yield first, last
 
 
-def close_objects(doomed: Callable[[int], bool]) -> None:
-    """Close, as objects, the Python files and sockets whose descriptors are ``doomed``, where they can be found.
-
-    Their numbers go to files that are opened later, and an object that doesn't know would close those when it is
-    collected. What a file has not written yet is dropped, for the launcher may hold it too; :func:`flush_objects` comes
-    before the fork.
-    """
-    for each, close_one in _objects_of(_kinds()):
-        close_one(each, doomed)
-    # Looking for these takes longer than all the rest, and hardly any program has one.
-    for each in _untracked(_untracked_kinds()) if _may_have_untracked(doomed) else ():
-        # An iterator of os.scandir tells no number, so nobody has preserved it.
-        if not hasattr(each, "fileno") or doomed(-1 if each.closed else each.fileno()):
-            each.close()
-
-
-def _objects_of(actions: Sequence[tuple[type, Action]]) -> Iterator[tuple[Any, Action]]:
-    """Yield the objects of these types, and of types derived from them, each with the action for its type."""
-    found: dict[int, Action | None] = {}
-    for each in _objects():
-        # By type() and not by isinstance, which asks an object for its __class__ and wakes up proxies. By number, for a
-        # metaclass can make a type's hash do anything.
-        kind = type(each)
-        if id(kind) not in found:
-            found[id(kind)] = next((action for base, action in actions if issubclass(kind, base)), None)
-        action = found[id(kind)]
-        if action is not None:
-            yield each, action
-
-
-def _may_have_untracked(doomed: Callable[[int], bool]) -> bool:
-    """Whether a descriptor is an epoll object's, or a directory's, as far as that can be seen."""
-    numbers = _numbers_in_proc()
-    return numbers is None or any(doomed(number) and _is_of_untracked(f"/proc/self/fd/{number}") for number in numbers)
-
-
-def _numbers_in_proc() -> list[int] | None:
+def _is_inheritable(number: int) -> bool | None:
+    """Whether a program that is executed gets it; ``None`` when it is not open."""
     try:
-        return [int(name) for name in os.listdir("/proc/self/fd")]
+        return os.get_inheritable(number)
     except OSError:
         return None
 
 
-def _is_of_untracked(place: str) -> bool:
+def _open_numbers() -> Iterable[int]:
+    """Answer in their order the numbers above 2 that are open, and perhaps that by which they were listed.
+
+    :raises OSError: when no descriptor is left for listing them.
+    """
+    names = _listed_in(PROC) or _shown_in_dev()
+    if names is None:
+        return [number for number in range(FIRST, ASKED) if _is_inheritable(number) is not None]
+    return sorted(number for number in map(int, names) if number >= FIRST)
+
+
+def _listed_in(directory: str) -> list[str] | None:
     try:
-        return os.readlink(place) == "anon_inode:[eventpoll]" or os.path.isdir(place)
-    except OSError:  # the one by which they were listed
-        return False
+        return os.listdir(directory)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        return None
 
 
-def _untracked_kinds() -> list[Any]:
-    epoll = getattr(sys.modules.get("select"), "epoll", None)
-    kinds = [epoll] if epoll is not None else []
-    # closedir(3) frees what another thread may be reading from just now.
-    if len(sys._current_frames()) == 1:
-        # The type has no name in any module.
-        name = ("posix", "ScandirIterator")
-        kinds += [kind for kind in type.__subclasses__(object) if (kind.__module__, kind.__name__) == name]
-    return kinds
-
-
-def _untracked(kinds: Sequence[Any]) -> Iterator[Any]:
-    """Yield the objects of types that the collector does not track: those to which one that it tracks refers."""
-    numbers = set(map(id, kinds))
-    objects = _objects() if kinds else []
-    for start in range(0, len(objects), 1000):  # not at once: a large program has millions of references
-        for each in gc.get_referents(*objects[start : start + 1000]):
-            if id(type(each)) in numbers:
-                yield each
-
-
-def _kinds() -> list[tuple[type, Callable[[Any, Callable[[int], bool]], None]]]:
-    """Answer the types, of those that the program has imported, and what closes an object of each."""
-    kinds: list[tuple[type, Callable[[Any, Callable[[int], bool]], None]]] = [(io.FileIO, _close_file)]
-    for module, name, close_one in (
-        ("_socket", "socket", _detach_socket),
-        ("multiprocessing.connection", "_ConnectionBase", _forget_connection),
-        ("multiprocessing.shared_memory", "SharedMemory", _forget_shared_memory),
-    ):
-        kind = getattr(sys.modules.get(module), name, None)
-        if kind is not None:
-            kinds.append((kind, close_one))
-    return kinds
-
-
-def _objects() -> list[Any]:
-    """Answer the objects that the collector tracks, also those that the program has frozen."""
-    objects = gc.get_objects()
-    # Python 3.12 freezes a few hundred objects of its own. Frozen again with them would be all of a program that never
-    # asked for it; if it did, the names of a module that is there from the beginning are frozen.
-    if not gc.get_freeze_count() or any(each is vars(os) for each in objects):
-        return objects
-    gc.unfreeze()
+def _shown_in_dev() -> list[str] | None:
+    # Without fdescfs it shows 0 to 2 (FreeBSD), or the same numbers always (OpenBSD): it counts only when it shows one
+    # that nobody would have made beforehand.
     try:
-        return gc.get_objects()
+        low = os.open(DEV, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 200)
+    except OSError:  # the limit is lower than that
+        return None
     finally:
-        gc.freeze()
-
-
-def _close_file(file: Any, doomed: Callable[[int], bool]) -> None:
-    # The lowest layer, so that the buffers above it have nowhere to flush to.
-    with suppress(OSError, ValueError):  # it is closed, as an object or only its descriptor
-        if doomed(io.FileIO.fileno(file)) and file.closefd:
-            io.FileIO.close(file)
-
-
-def _detach_socket(socket: Any, doomed: Callable[[int], bool]) -> None:
-    kind: Any = sys.modules["_socket"].socket
-    if doomed(kind.fileno(socket)):
-        kind.detach(socket)
-
-
-def _forget_connection(connection: Any, doomed: Callable[[int], bool]) -> None:
-    """Let an end of a pipe, or of a queue, of multiprocessing be what it is when it is closed."""
-    number = vars(connection).get("_handle")
-    if isinstance(number, int) and doomed(number):
-        connection._handle = None
-
-
-def _forget_shared_memory(memory: Any, doomed: Callable[[int], bool]) -> None:
-    number = vars(memory).get("_fd", -1)
-    if number >= 0 and doomed(number):
-        memory._fd = -1
-        # Its map has a descriptor of its own, which nobody is told, and would close that number when it is closed or
-        # collected. What is mapped can still be used.
-        _keep_for_good(memory._mmap)
-        memory._mmap = None
-
-
-_kept_for_good: list[object] = []
-
-
-def _keep_for_good(item: object) -> None:
-    """Have an object outlive the program's files, which are closed after the names of this module are gone."""
+        close(low)
     try:
-        from ctypes import py_object, pythonapi
-    except ImportError:
-        _kept_for_good.append(item)
-    else:
-        pythonapi.Py_IncRef(py_object(item))
+        names = _listed_in(DEV)
+        return names if names is not None and str(high) in names else None
+    finally:
+        close(high)
 
 
-def _gaps(kept: list[int]) -> list[tuple[int, int]]:
-    edges = [FIRST_CLOSED - 1, *kept, _LAST + 1]
-    return [(low + 1, high - 1) for low, high in zip(edges, edges[1:]) if low + 1 <= high - 1]
-
-
-def _close_listed(directory: str, kept: Container[int]) -> None:
-    for number in [int(name) for name in os.listdir(directory)]:
-        if number >= FIRST_CLOSED and number not in kept:
-            _close(number)
-
-
-def _close(number: int) -> None:
-    # The listing's own descriptor is in the list and closed by now. A descriptor is gone also after an error of
-    # close(2), as with EIO of a network file system, so going on is all there is to do.
-    with suppress(OSError):
-        os.close(number)
+def _what(number: int) -> str:
+    try:
+        return os.readlink(f"{PROC}/{number}")
+    except OSError:
+        return stat.filemode(os.fstat(number).st_mode)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from types import ModuleType
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Owner(Protocol):
         """Something that belongs to one process."""
@@ -40,6 +40,54 @@ def give_up_in_children(owner: Owner) -> None:
 def owned_descriptors() -> list[int]:
     """Answer the descriptors of all owners: a context that closes what it does not know leaves another one's lock."""
     return [fd for owner in list(_owners) for fd in owner.descriptors]
+
+
+class _Origin:
+    """How the process of this number came to be: ``""`` when it has executed its program, ``None`` until then."""
+
+    pid = os.getpid()
+    forked: str | None = None
+
+
+def origin() -> str:
+    """Answer how it shows that another program has forked this process, which has executed nothing since.
+
+    ``""`` when it has executed its program, or a start of that program has gone on here; see :func:`go_on_here`.
+    """
+    if os.getpid() != _Origin.pid:
+        _Origin.pid, _Origin.forked = os.getpid(), "another process has forked it"
+    elif _Origin.forked is None:
+        _Origin.forked = _look_for_fork()
+    return _Origin.forked or ""
+
+
+def go_on_here() -> None:
+    """Let this process, which a start has just forked, count as what the one before it was."""
+    _Origin.pid = os.getpid()
+
+
+_PF_FORKNOEXEC = 0x40
+
+
+def _look_for_fork() -> str:
+    """Look where a process tells it that was forked before it has imported this.
+
+    Source: proc_pid_stat(5), ``flags``; PF_FORKNOEXEC in Linux, include/linux/sched.h.
+    """
+    processes: Any = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        return "multiprocessing has started it"
+    try:
+        stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # not Linux, or another root directory
+        return ""
+    try:
+        text = os.read(stat, 4096)
+    finally:
+        os.close(stat)
+    # The name may hold spaces and parentheses of its own, so it ends at the last one.
+    flags = int(text.rpartition(b")")[2].split()[6])
+    return "another process has forked it" if flags & _PF_FORKNOEXEC else ""
 
 
 def _give_up_all() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +15,6 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
-_NO_DESCRIPTOR = 0x7FFFFFFF
 
 
 def _function(name: str) -> Callable[..., int] | None:
@@ -36,25 +37,18 @@ def _function(name: str) -> Callable[..., int] | None:
     return call
 
 
-def close_range() -> Callable[[int, int], object] | None:
-    """Answer close_range(2) for a first and a last descriptor, or ``None`` where it is missing.
+def flush_stdout() -> None:
+    """Write out what C code has printed and stdio still holds, where ctypes is loaded: loading it costs a whole start.
 
-    Not :func:`os.closerange`: where Python was built without the system call, or the kernel refuses it, that one walks
-    from the first number to the last.
+    Not by fflush(NULL), which waits for every thread that reads from a file of stdio, for as long as nothing comes.
     """
-    function = _function("close_range")
-    if function is None:
-        return None
-    from ctypes import c_int, c_uint
-
-    def close(first: int, last: int) -> object:
-        return function(c_uint(first), c_uint(last), c_int(0))
-
-    try:
-        close(_NO_DESCRIPTOR, _NO_DESCRIPTOR)
-    except OSError:  # the C library has it, the kernel has not
-        return None
-    return close
+    ctypes: Any = sys.modules.get("ctypes")
+    if ctypes is None:
+        return
+    for name in ("stdout", "__stdoutp"):  # as musl and glibc have it, and as macOS and FreeBSD
+        with suppress(ValueError, OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            library.fflush(ctypes.c_void_p.in_dll(library, name))
 
 
 def prctl() -> Callable[[int, int], object] | None:

@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import sys
+import time
 from contextlib import suppress
 from weakref import WeakSet
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 # Where the handlers of the standard library, and most others, hold what they write to.
 _FILE_ATTRIBUTES = ("stream", "sock", "socket")
-# The extension modules of python-systemd and of cysystemd.
-_JOURNAL_LIBRARIES = ("systemd._journal", "cysystemd._journal")
 # Seconds that a flush may take in a process whose handlers may be locked for good.
 _LONGEST_FLUSH = 2.0
 
@@ -64,8 +63,8 @@ def files_of(item: object) -> list[int] | None:
 
 
 def descriptors() -> list[int]:
-    """Answer the descriptors that the handlers write to, and those by which libraries talk to syslog or the journal."""
-    return [*_descriptors(handlers()), *_syslog_connection(), *_journal_sockets()]
+    """Answer the descriptors that the handlers write to."""
+    return _descriptors(handlers())
 
 
 def _descriptors(some: Iterable[Any]) -> list[int]:
@@ -87,72 +86,6 @@ def _number_of(file: Any) -> list[int]:
     return [number] if isinstance(number, int) and number >= 0 else []
 
 
-# The C library keeps its connection to itself. Closed behind its back, it would notice at the next message, and close
-# the number once more: by then another file's, the pidfile's for instance, whose lock would be gone.
-def _syslog_connection() -> list[int]:
-    if "syslog" not in sys.modules:
-        return []
-    import socket
-
-    peers = _syslog_address(socket)
-    return [number for number in _open_descriptors() if _peer_of(socket, number) in peers]
-
-
-# libsystemd keeps its socket to itself too, and goes on using its number whatever becomes of it: closed, every later
-# message would be lost without a word. It is connected to nobody, so all are meant that look like it.
-def _journal_sockets() -> list[int]:
-    if not any(name in sys.modules for name in _JOURNAL_LIBRARIES):
-        return []
-    import socket
-
-    return [number for number in _open_descriptors() if _is_nobodys_datagram_socket(socket, number)]
-
-
-def _is_nobodys_datagram_socket(socket: Any, number: int) -> bool:
-    try:
-        if not stat.S_ISSOCK(os.fstat(number).st_mode):
-            return False
-        with socket.socket(fileno=os.dup(number)) as found:
-            kind = found.family, found.type
-            return kind == (socket.AF_UNIX, socket.SOCK_DGRAM) and not found.getsockname() and not _has_peer(found)
-    except OSError:  # closed by now
-        return False
-
-
-def _has_peer(found: Any) -> bool:
-    try:
-        found.getpeername()
-    except OSError:
-        return False
-    return True
-
-
-def _open_descriptors() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/dev/fd")]
-    except OSError:
-        return []
-
-
-def _syslog_address(socket: Any) -> list[Any]:
-    # Asked for, because /dev/log may be a link: a socket's other end has the name under which it was made.
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as own:
-            own.connect("/dev/log")
-            return [own.getpeername()]
-    return []
-
-
-def _peer_of(socket: Any, number: int) -> Any:
-    try:
-        if stat.S_ISSOCK(os.fstat(number).st_mode):
-            with socket.socket(fileno=os.dup(number)) as found:
-                return found.getpeername()
-    except OSError:  # closed by now, or not connected
-        pass
-    return None
-
-
 class _Threads:
     """Whether others were running when this process was forked: a lock that one of them held is held for good here.
 
@@ -172,6 +105,27 @@ class _Threads:
 
 
 os.register_at_fork(before=_Threads.look, after_in_child=_Threads.lose)
+
+
+def flush_queues() -> None:
+    """Let the listeners that hand on what others have queued do so, for some seconds: their threads end with the fork.
+
+    What stays in a queue is handed on by the listener that the daemon starts, and by its launcher as well.
+    """
+    handlers: Any = sys.modules.get("logging.handlers")
+    threading: Any = sys.modules.get("threading")
+    if handlers is None or threading is None:
+        return
+    listeners = [getattr(getattr(each, "_target", None), "__self__", None) for each in threading.enumerate()]
+    queues = [each.queue for each in listeners if isinstance(each, handlers.QueueListener)]
+    deadline = time.monotonic() + _LONGEST_FLUSH
+    while any(map(_has_records, queues)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _has_records(queue: Any) -> bool:
+    # Not all kinds of queues count those that are being handed on.
+    return bool(getattr(queue, "unfinished_tasks", 0)) or not queue.empty()
 
 
 def flush() -> None:
@@ -200,15 +154,19 @@ def _flush_each() -> None:
 
 
 def let_go(kept: Iterable[int]) -> None:
-    """Close the handlers and the connection to syslog whose descriptors are not ``kept``, but about to be closed.
-
-    They would go on using numbers that are other files' by then.
-    """
+    """Close the handlers whose descriptors are not ``kept``: they would go on using numbers that are other files'."""
     lost = {number for number in descriptors() if number > 2}.difference(kept)
     for handler in handlers() if lost else ():
         if lost.intersection(_numbers_of(handler)):
             _close(handler)
-    if lost.intersection(_syslog_connection()):
+
+
+def disconnect() -> None:
+    """Close the connection to syslog, which the C library keeps to itself.
+
+    Closed behind its back, it would notice at the next message, and close the number once more: by then another file's.
+    """
+    if "syslog" in sys.modules:
         sys.modules["syslog"].closelog()
 
 
@@ -288,8 +246,16 @@ def prepare(discarded: bool) -> None:
     """Import what telling of a failure takes, while it can still be found."""
     import traceback  # noqa: F401
 
-    if discarded:
+    if discarded and "syslog" not in sys.modules:
         import syslog  # noqa: F401
+
+        _Syslog.is_ours = True
+
+
+class _Syslog:
+    """Whether nobody but this has loaded the module: whoever else did has a name and a facility of his own in there."""
+
+    is_ours = False
 
 
 def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
@@ -399,8 +365,8 @@ def tell_of_end(error: BaseException, text: str, discarded: bool) -> bool:
 
 def connect(discarded: bool) -> None:
     """Open the connection to syslog: inside another root directory there may be no /dev/log."""
-    # The program's own, if it has one, stays: its name and its facility can't be asked for.
-    if discarded and not _syslog_connection():
+    # The program's own stays: its name and its facility can't be asked for.
+    if discarded and _Syslog.is_ours:
         import syslog
 
         syslog.openlog(logoption=syslog.LOG_PID | syslog.LOG_NDELAY, facility=syslog.LOG_DAEMON)

@@ -34,8 +34,9 @@ class Options:
         keeps in the foreground: there the limit is the manager's.
     :param detach_process: whether to fork; ``None`` forks unless a service manager, a container or inetd has started
         the program, or its parent is process 1 and it has no terminal.
-    :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open; ``None`` for none.
-    :param preserve_logging: whether the descriptors of all logging handlers stay open.
+    :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open, and no others;
+        ``None`` for all that the program has opened itself, so that only what was inherited is closed.
+    :param preserve_logging: whether the descriptors of all logging handlers stay open; if not, the handlers are closed.
     :param pidfile: a context manager that is entered while the program is still privileged, such as a
         :class:`~daemonry.pidfile.PIDLockFile`; ``None`` for none.
     :param stdin: what descriptor 0 becomes: ``None`` (``/dev/null``, or unchanged if the program doesn't fork), a path,

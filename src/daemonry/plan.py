@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cached_property
 
-from . import core_limit, descriptors, filesystem, identity, logs, sd_listen, service_manager, signals, streams
+from . import core_limit, descriptors, filesystem, forks, identity, logs, sd_listen, service_manager, signals, streams
 from .errors import InvalidOption
 from .record import Record
 from .sd_notify import Manager
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from .copies import Copies
     from .options import Options
     from .streams import Stream
 
@@ -130,6 +131,9 @@ class Pidfile(Record):
 class Plan:
     """The values that the steps of a context use, each resolved once, when it is asked for first."""
 
+    copies: Copies = ()
+    """What will have to follow the streams when these are redirected; found when the other descriptors are closed."""
+
     def __init__(self, options: Options, steps: Iterable[str]) -> None:
         self._options = options
         self._steps = tuple(steps)
@@ -185,23 +189,29 @@ class Plan:
 
     @cached_property
     def closing(self) -> descriptors.Closing:
-        numbers = [fd for _, fd in self.given]
-        if self._options.preserve_logging:
-            numbers += logs.descriptors()
-        numbers += [number for stream in self.redirected for number in stream.descriptors]
         if isinstance(self._options.files_preserve, Iterator) and not hasattr(self._options.files_preserve, "fileno"):
             # It gives its items once, and plan() may ask for them before open() does.
             self._options.files_preserve = list(self._options.files_preserve)
-        closing = descriptors.resolve(self._options.files_preserve, numbers, logs.files_of)
+        closing = descriptors.resolve(
+            self._options.files_preserve,
+            given=[fd for _, fd in self.given],
+            of_streams=[number for stream in self.redirected for number in stream.descriptors],
+            of_logging=logs.descriptors() if self._options.preserve_logging else None,
+            handler_files=logs.files_of,
+            forked=forks.origin(),
+        )
         self._refuse_kept_below_three(closing)
         return closing
 
     def _refuse_kept_below_three(self, closing: descriptors.Closing) -> None:
         # Started with one of the three closed, the program's next file got that number, and a stream would be put
         # over it.
+        taken = streams.taken_by_others(self.redirected)
         for name in streams.NAMES:
             number = streams.NAMES.index(name)
-            if getattr(sys, f"__{name}__") is None and number in closing.kept:
+            if getattr(sys, f"__{name}__") is not None:
+                continue
+            if number in closing.kept or (closing.leaves_own and number in taken and descriptors.is_own(number)):
                 raise InvalidOption(
                     "files_preserve",
                     f"descriptor {number} is a file to preserve, because {name} was closed when the program started; "
