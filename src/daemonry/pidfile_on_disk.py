@@ -10,7 +10,7 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 
 from . import kernel_lock, process, seal
-from .closing import close
+from .closing import close, out_of_reach
 from .errors import advice_on
 from .pidfile_errors import PIDFileError, refuse
 from .pidfile_reading import can_have_written, fault_of, opened, pid_in, writer
@@ -192,13 +192,14 @@ def _draft(name: str, directory: int) -> tuple[int, str | None]:
     flags = os.O_RDWR | os.O_CLOEXEC
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
         try:
-            return os.open(".", flags | os.O_TMPFILE, _MODE, dir_fd=directory), None
+            return out_of_reach(os.open(".", flags | os.O_TMPFILE, _MODE, dir_fd=directory)), None
         except OSError as error:
             # EOPNOTSUPP: not in this file system; EISDIR and EINVAL: not in this kernel.
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise
     draft = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
-    return os.open(draft, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE, dir_fd=directory), draft
+    made = os.open(draft, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE, dir_fd=directory)
+    return out_of_reach(made), draft
 
 
 def _remove_drafts(path: str, directory: int, fd: int) -> None:
