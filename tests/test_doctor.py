@@ -104,6 +104,19 @@ def test_a_daemon_of_this_library_is_well_in_every_respect(daemons: Daemons, giv
     daemons.stop(pid)
 
 
+def test_each_descriptor_is_told_with_what_it_is_and_where_it_came_from(daemons: Daemons) -> None:
+    """The program's own, and what could have been inherited; of many the first."""
+    pid = start(daemons, "own = open('/etc/passwd'); os.dup2(own.fileno(), 90, inheritable=True)")
+    told = facts(doctor.examine(pid), True)["other descriptors"]
+    assert told.count("(its own)") == 2
+    assert "/etc/passwd (its own), " in told
+    assert told.endswith(", 90 /etc/passwd (inherited, or to be)")
+    daemons.stop(pid)
+    pid = start(daemons, "kept = [open('/etc/passwd') for _ in range(30)]")
+    assert facts(doctor.examine(pid), True)["other descriptors"].endswith("(its own), and 11 more")
+    daemons.stop(pid)
+
+
 @root_only
 def test_a_daemon_that_has_given_up_root_is_well_in_every_respect(daemons: Daemons) -> None:
     pid = start(daemons, options="uid='nobody', no_new_privileges=True", before="os.setgroups([0, 4])")
@@ -135,8 +148,8 @@ def test_to_run_as_root_is_no_fault_but_worth_a_word(daemons: Daemons) -> None:
         ("umask", "os.umask(0)", "0000"),
         ("umask", "os.umask(0o020)", "0020"),
         ("standard descriptors", "os.dup2(os.openpty()[1], 2); os.close(4); os.close(5)", "2 /dev/pts/"),
-        ("other descriptors", "os.openpty()", "(a terminal)"),
-        ("other descriptors", "os.open('/home', os.O_RDONLY)", "/home (in a home directory)"),
+        ("other descriptors", "os.openpty()", "(its own, a terminal)"),
+        ("other descriptors", "os.open('/home', os.O_RDONLY)", "/home (its own, in a home directory)"),
         ("ignored signals", "signal.signal(signal.SIGHUP, signal.SIG_IGN)", "SIGHUP"),
         ("blocked signals", "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, 40])", "SIGUSR1, signal 40"),
         ("pidfile", "os.chmod(path, 0o666)", "others may write to it (mode 0o666)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 
 from .finding import ill, well
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from .finding import Answer
     from .open_file import Descriptor
     from .reading import Subject
+
+# How many of a process's descriptors are told one by one.
+_TOLD = 20
 
 
 def standard_descriptors(subject: Subject) -> Answer:
@@ -32,11 +36,20 @@ def _is_lost(descriptor: Descriptor) -> bool:
 def other_descriptors(subject: Subject) -> Answer:
     """Step 1: nothing that was open by accident where it was started."""
     others = [each for each in subject.descriptors if each.number > 2]
-    odd = {str(each): reason for each in others if (reason := _oddity(each, _home_of(subject)))}
-    if not odd:
-        return well(f"{len(others)} open" if others else "none")
-    faults = ", ".join(f"{descriptor} ({reason})" for descriptor, reason in odd.items())
-    return ill(f"{len(others)} open, among them {faults}", "close what was inherited at the start, by close_range(2)")
+    odd = {each.number: reason for each in others if (reason := _oddity(each, _home_of(subject)))}
+    # Those at which something is wrong first, for there may be thousands of the others.
+    told = sorted(others, key=lambda each: each.number not in odd)[: max(_TOLD, len(odd))]
+    texts = [f"{each} ({', '.join(filter(None, (_origin(each), odd.get(each.number))))})" for each in told]
+    more = len(others) - len(told)
+    fact = ", ".join(texts + [f"and {more} more"] * bool(more)) or "none"
+    return (
+        ill(fact, "close what was inherited at the start; its own files it has to close itself") if odd else well(fact)
+    )
+
+
+def _origin(descriptor: Descriptor) -> str:
+    """Say how it came to be open, as far as that shows: what is close-on-exec has come through no exec."""
+    return "its own" if descriptor.flags & os.O_CLOEXEC else "inherited, or to be"
 
 
 def _oddity(descriptor: Descriptor, own_home: str) -> str:
