@@ -35,6 +35,7 @@ STOREYS = (
         "filesystem",
         "accounts",
         "privileges",
+        "terminal",
         "core_limit",
         "signals",
         "pidfile",

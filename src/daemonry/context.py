@@ -153,6 +153,7 @@ class DaemonContext(Lifecycle):
             self._values.manager.connect()
             self._exit_stack.callback(self._values.manager.close)
             logs.connect(self._values.stderr_discarded)
+            self._reach_terminal()
             filesystem.change_root(self._values.root)
             logs.follow_root(self._values.root.path)
 
@@ -178,12 +179,21 @@ class DaemonContext(Lifecycle):
             _replace_environment(environment.of(before))
 
     def drop_privileges(self) -> None:
-        """Take on the groups, the group and the user, for good. daemon(7), step 13."""
+        """Take on the groups, the group and the user, for good, and leave root's terminal. daemon(7), step 13."""
         rights = self._values.rights
         if not rights.are_taken_on:
             from . import privileges  # loaded already, if anything was to be given up
 
+            self._reach_terminal()
             privileges.drop(rights)
+        if self._values.terminal is not None:
+            self._values.terminal.leave()
+
+    def _reach_terminal(self) -> None:
+        terminal = self._values.terminal
+        if terminal is not None:
+            terminal.reach()
+            self._exit_stack.callback(terminal.give_up)
 
     def install_signal_handlers(self) -> None:
         """Install the handlers of the signal map."""

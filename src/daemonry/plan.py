@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .copies import Copies
     from .options import Options
     from .streams import Stream
+    from .terminal import Terminal
 
 
 READY_WHEN = ("auto", "manual")
@@ -144,7 +145,7 @@ class Plan:
         :raises InvalidOption: when an option that one of them, or ``open()`` itself, uses can't be meant.
         """
         # open() asks for these whatever the steps are, for the last one when the environment may have been replaced.
-        _ = self.readiness, self.manager
+        _ = self.readiness, self.manager, self.terminal
         return tuple(PlannedStep(name=name, value=self._value(name)) for name in self._steps)
 
     def _value(self, step: str) -> Record | None:
@@ -286,6 +287,15 @@ class Plan:
     def rights(self) -> identity.Rights:
         options = self._options
         return identity.resolve(options.uid, options.gid, options.initgroups, options.no_new_privileges)
+
+    @cached_property
+    def terminal(self) -> Terminal | None:
+        """The controlling terminal, ``None`` where it stays as it is; what giving it up takes is loaded with it."""
+        if "drop_privileges" not in self._steps or not self.rights.other_user:
+            return None
+        from .terminal import Terminal
+
+        return Terminal()
 
     @cached_property
     def signals(self) -> signals.SignalMap:
