@@ -15,6 +15,24 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+# The number of keyctl(2), which no C library wraps, by the machine and the bytes of an address there; see syscalls(2).
+_KEYCTL = {
+    ("x86_64", 8): 250,
+    ("x86_64", 4): 288,
+    ("i386", 4): 288,
+    ("i686", 4): 288,
+    ("aarch64", 8): 219,
+    ("aarch64", 4): 311,
+    ("armv6l", 4): 311,
+    ("armv7l", 4): 311,
+    ("armv8l", 4): 311,
+    ("riscv64", 8): 219,
+    ("loongarch64", 8): 219,
+    ("ppc64", 8): 271,
+    ("ppc64le", 8): 271,
+    ("s390x", 8): 280,
+}
 
 
 def _function(name: str) -> Callable[..., int] | None:
@@ -62,6 +80,22 @@ def prctl() -> Callable[[int, int], object] | None:
         return function(c_int(option), *(c_ulong(number) for number in (value, 0, 0, 0)))
 
     return control
+
+
+def join_session_keyring() -> Callable[[], object] | None:
+    """Return a function that joins a new session keyring, which has no name, or ``None`` where it can't be asked for.
+
+    Source: keyctl_join_session_keyring(3), session-keyring(7).
+    """
+    function = _function("syscall")
+    if function is None:
+        return None
+    from ctypes import c_long, c_void_p, sizeof
+
+    number = _KEYCTL.get((os.uname().machine, sizeof(c_void_p)))
+    if number is None or os.uname().sysname != "Linux":
+        return None
+    return lambda: function(c_long(number), c_long(_KEYCTL_JOIN_SESSION_KEYRING), c_void_p(None))
 
 
 def capabilities() -> Callable[[], int] | None:

@@ -25,6 +25,7 @@ _LEAVING = 0.1
 def prepare() -> None:
     """Load what giving up rights takes from outside this file, for a process that can't find its modules any more."""
     libc.capabilities()
+    libc.join_session_keyring()
 
 
 def drop(rights: Rights) -> None:
@@ -38,6 +39,8 @@ def drop(rights: Rights) -> None:
     before = user_ids(), group_ids()
     with _as_root() if was_root else nullcontext():
         _set_groups(rights)
+        if rights.other_user:
+            _leave_session_keyring()
         _set_ids(rights)
     cleared = was_root and rights.uid != 0 and _clear_inheritable()
     if rights.no_new_privileges:
@@ -93,6 +96,21 @@ def _set_groups(rights: Rights) -> None:
     if rights.groups is not None and set(os.getgroups()) != set(rights.groups):
         with _named(f"set the supplementary groups to {listed(rights.groups)}", "CAP_SETGID"):
             os.setgroups(rights.groups)
+
+
+def _leave_session_keyring() -> None:
+    # Who has a keyring reads and uses its keys, whatever ids it has. Before the user changes: the new one counts among
+    # the keys of whoever it was, and another user may have as few as 200.
+    join = libc.join_session_keyring()
+    if join is None:
+        return
+    try:
+        join()
+    except OSError as error:
+        # No keyrings in this kernel; or a sandbox refuses keyctl(2), as Docker's does, by which keys are used, too.
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+            message = f"cannot join a new session keyring: {os.strerror(error.errno or 0)}; see /proc/key-users"
+            raise OSError(error.errno, message) from error
 
 
 def _are_groups(groups: tuple[int, ...], gid: int) -> bool:
