@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import leaving_nothing
+from .telling import Ear, fifo
 from .watched import Watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from .peers import Subject
@@ -35,19 +36,20 @@ class Setting:
     :param words: words for ``subjects/job.py``.
     :param descriptors: how many descriptors it inherits above its streams.
     :param nofile: its RLIMIT_NOFILE, soft and hard; None for this process's.
+    :param keeps_pidfile: whether a pidfile stays that is there from before.
     """
 
     pidfile: bool = False
     words: tuple[str, ...] = ()
     descriptors: int = 0
     nofile: int | None = None
+    keeps_pidfile: bool = False
 
 
 @dataclass(frozen=True)
 class Start:
     """What was seen of one start; times are nanoseconds of CLOCK_MONOTONIC.
 
-    :param name: the subject's.
     :param executed: when the launcher was executed.
     :param opened: when it began to open.
     :param up: when the daemon's body began.
@@ -55,7 +57,6 @@ class Start:
     :param faults: how many pages it has touched for the first time since it was forked.
     """
 
-    name: str
     pid: int
     executed: int
     opened: int
@@ -79,76 +80,86 @@ class Start:
             daemon.close()
 
 
+class Launcher(Watched):
+    """The process that was executed.
+
+    :ivar executed: when that was.
+    """
+
+    def __init__(self, words: list[str], streams: tuple[int, int, int]) -> None:
+        actions = [(os.POSIX_SPAWN_DUP2, fd, stream) for stream, fd in enumerate(streams)]
+        self.executed = time.monotonic_ns()
+        super().__init__(os.posix_spawnp(words[0], words, environment(), file_actions=actions))
+
+
 class Runner:
     """Starts one subject at a time, with a directory for what is between it and the subject."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.pidfile = place / "daemon.pid"
-        self._told = self._fifo("told")
-        self._leash = self._fifo("leash")
+        self.ear = Ear(place / "told")
+        self._leash = fifo(place / "leash")
         self._null = os.open(os.devnull, os.O_RDWR)
 
-    def _fifo(self, name: str) -> int:
-        os.mkfifo(self.place / name)
-        # For both ways, so that it has no end of file while this process lives, and has one when it is gone.
-        return os.open(self.place / name, os.O_RDWR | os.O_NONBLOCK)
-
     @contextmanager
-    def start(self, subject: Subject, setting: Setting, keep_pidfile: bool = False) -> Iterator[Start]:
-        """Start a subject; in the block its body runs, and behind it nothing of it is left.
+    def start(self, subject: Subject, setting: Setting) -> Iterator[Start]:
+        """Start a subject; in the block its body runs, and behind it nothing of it is left but its pidfile.
 
         :raises Refused: when it ends without having come up.
         """
-        if not keep_pidfile:
-            self.pidfile.unlink(missing_ok=True)
-        executed = time.monotonic_ns()
-        launcher = Watched(self._launch([*subject.words, *self.words_for(setting)], setting))
-        try:
+        with self.launched(subject, setting) as launcher:
             pid, opened, up, modules = self.hear("up", launcher)
-            yield Start(subject.name, pid, executed, opened, up, modules, faults_of(pid), launcher)
-        finally:
-            leaving_nothing.end_all()
-            self._drain()
-            launcher.close()
+            yield Start(pid, launcher.executed, opened, up, modules, faults_of(pid), launcher)
 
     def run_to_end(self, tool: list[str], subject: Subject, setting: Setting) -> int:
         """Run a subject below a tool, wait for the end of every process, and return the daemon's number.
 
         :param setting: its words must have ``marks``, or the daemon would not end.
         """
-        self.pidfile.unlink(missing_ok=True)
-        launcher = Watched(self._launch([*tool, *subject.words, *self.words_for(setting)], setting))
-        try:
+        with self.launched(subject, setting, tool) as launcher:
             daemon = self.hear("up", launcher)[0]
             leaving_nothing.wait_for_all()
             return daemon
+
+    @contextmanager
+    def launched(self, subject: Subject, setting: Setting, tool: Sequence[str] = ()) -> Iterator[Launcher]:
+        """Execute a subject; behind the block nothing of it is left but its pidfile."""
+        if not setting.keeps_pidfile:
+            self.pidfile.unlink(missing_ok=True)
+        with self._output() as output, _inheritable(self._null, setting.descriptors):
+            words = [*_limited(setting.nofile), *tool, *subject.words, *self.words_for(setting)]
+            launcher = Launcher(words, (self._null, output, output))
+        try:
+            yield launcher
         finally:
             leaving_nothing.end_all()
-            self._drain()
+            self.ear.forget()
             launcher.close()
 
     def words_for(self, setting: Setting) -> list[str]:
         """Return the words of the job."""
         return [f"place={self.place}", *([f"pidfile={self.pidfile}"] if setting.pidfile else ()), *setting.words]
 
-    def _launch(self, words: list[str], setting: Setting) -> int:
-        if setting.nofile is not None:
-            words = ["/bin/sh", "-c", 'ulimit -n "$1" && shift && exec "$@"', "sh", str(setting.nofile), *words]
-        output = os.open(self.place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        streams = [(os.POSIX_SPAWN_DUP2, fd, stream) for stream, fd in enumerate((self._null, output, output))]
-        with _inheritable(self._null, setting.descriptors):
-            launcher = os.posix_spawnp(words[0], words, environment(), file_actions=streams)
-        os.close(output)
-        return launcher
+    @contextmanager
+    def _output(self) -> Iterator[int]:
+        fd = os.open(self.place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def said(self) -> str:
+        """Return the end of what the subject has written."""
+        return (self.place / "output").read_text(errors="replace")[-2000:]
 
     def hear(self, kind: str, launcher: Watched) -> list[int]:
-        """Wait for a line of that kind, and return its numbers; note the end of the launcher meanwhile.
+        """Wait for the first line of that kind, and return its numbers; note the end of the launcher meanwhile.
 
         :raises Refused: when every process is gone before.
         """
         poll = select.poll()
-        poll.register(self._told, select.POLLIN)
+        poll.register(self.ear.fd, select.POLLIN)
         poll.register(launcher.fd, select.POLLIN)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -156,21 +167,16 @@ class Runner:
             if launcher.fd in events:
                 launcher.saw_end()
                 poll.unregister(launcher.fd)
-            if self._told in events:
-                for line in os.read(self._told, 65_536).decode().splitlines():
-                    word, *numbers = line.split()
-                    if word == kind:
-                        return [int(number) for number in numbers]
+            heard = self.ear.heard(kind)
+            if heard:
+                return heard[0]
             if not events and not leaving_nothing.reap():
                 break
-        raise Refused((self.place / "output").read_text(errors="replace")[-2000:])
+        raise Refused(self.said())
 
-    def _drain(self) -> None:
-        try:
-            while os.read(self._told, 65_536):
-                pass
-        except BlockingIOError:
-            return
+
+def _limited(nofile: int | None) -> list[str]:
+    return [] if nofile is None else ["/bin/sh", "-c", 'ulimit -n "$1" && shift && exec "$@"', "sh", str(nofile)]
 
 
 def environment() -> dict[str, str]:

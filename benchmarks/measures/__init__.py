@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import counts, heaps, peak, starts
+from . import counts, heaps, peak, starts, storms
 
 #: The measures, in the order of the report.
 MEASURES = {
@@ -10,4 +10,5 @@ MEASURES = {
     "counts": counts.measure,
     "heaps": heaps.measure,
     "peak": peak.measure,
+    "storms": storms.measure,
 }
