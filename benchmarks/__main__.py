@@ -10,10 +10,12 @@ from pathlib import Path
 
 from . import leaving_nothing, report
 from .bench import Bench
+from .bounds import exceeded
 from .checkout import refresh
 from .launching import Runner
+from .machine import circumstances
 from .measures import MEASURES
-from .peers import subjects
+from .peers import BARE, OURS, subjects
 from .place import quiet_place
 
 
@@ -25,14 +27,31 @@ def main() -> int:
     refresh()
     with tempfile.TemporaryDirectory(prefix="daemonry-benchmarks-", dir=quiet_place()) as directory:
         try:
-            bench = _bench(Path(directory), wanted)
-            rows = [row.as_data() for name in wanted.only or MEASURES for row in MEASURES[name](bench)]
+            return (hold if wanted.bounds else tell)(Path(directory), wanted)
         finally:
             leaving_nothing.end_all()
+
+
+def tell(place: Path, wanted: argparse.Namespace) -> int:
+    """Measure, print what was found, and write it to a file if one is given."""
+    bench = _bench(place, wanted)
+    rows = [row.as_data() for name in wanted.only or MEASURES for row in MEASURES[name](bench)]
+    found = {**circumstances(bench), "rows": rows}
     print("\n".join(report.lines(rows)))
     if wanted.output:
-        Path(wanted.output).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        Path(wanted.output).write_text(json.dumps(found, indent=1) + "\n")
     return 0
+
+
+def hold(place: Path, wanted: argparse.Namespace) -> int:
+    """Count, print each bound with what was found, and return 1 if one is exceeded."""
+    wanted.subjects, wanted.rounds = [BARE, OURS], 3
+    bench = _bench(place, wanted)
+    status = 0
+    for line, is_exceeded in exceeded(bench):
+        print("EXCEEDED" if is_exceeded else "ok      ", line)
+        status |= is_exceeded
+    return status
 
 
 def _bench(place: Path, wanted: argparse.Namespace) -> Bench:
@@ -46,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each subject (default: 15; with --quick: 5)")
     parser.add_argument("--only", action="append", choices=MEASURES, help="measure this alone; may be repeated")
     parser.add_argument("--subject", dest="subjects", action="append", help="measure this one alone; may be repeated")
+    parser.add_argument(
+        "--bounds", action="store_true", help="only count, and fail where more is taken than bounds.py says"
+    )
     parser.add_argument("--output", metavar="FILE", help="write what was found to this file, as JSON")
     return parser
 

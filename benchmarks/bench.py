@@ -58,6 +58,7 @@ class Bench:
         names: Iterable[str],
         once: Callable[[str], Iterable[tuple[Row, float]]],
         rounds: int | None = None,
+        refused: str = "does not come up",
     ) -> None:
         """Call for each name once a round, each round in another order; who is refused is told of, and left out."""
         order = list(names)
@@ -74,7 +75,7 @@ class Bench:
                     order.remove(name)
                     for row in rows:
                         row.values.pop(name, None)
-                        row.notes[name] = f"does not come up: {_last_line(str(refusal))}"
+                        row.notes[name] = f"{refused}: {_last_line(str(refusal))}"
 
 
 def _last_line(text: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from . import leaving_nothing
@@ -89,7 +90,12 @@ class Launcher(Watched):
     def __init__(self, words: list[str], streams: tuple[int, int, int]) -> None:
         actions = [(os.POSIX_SPAWN_DUP2, fd, stream) for stream, fd in enumerate(streams)]
         self.executed = time.monotonic_ns()
-        super().__init__(os.posix_spawnp(words[0], words, environment(), file_actions=actions))
+        self._pid = os.posix_spawnp(words[0], words, environment(), file_actions=actions)
+        super().__init__(self._pid)
+
+    def exit_status(self) -> int:
+        """Wait for it, and return its exit status; negative for a signal."""
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
 class Runner:
@@ -127,31 +133,38 @@ class Runner:
         """Execute a subject; behind the block nothing of it is left but its pidfile."""
         if not setting.keeps_pidfile:
             self.pidfile.unlink(missing_ok=True)
-        with self._output() as output, _inheritable(self._null, setting.descriptors):
-            words = [*_limited(setting.nofile), *tool, *subject.words, *self.words_for(setting)]
-            launcher = Launcher(words, (self._null, output, output))
+        words = [*_limited(setting.nofile), *tool, *subject.words, *self.words_for(setting)]
+        with self.leaving_nothing():
+            with _inheritable(self._null, setting.descriptors):
+                launcher = self.run(words)
+            with closing(launcher):
+                yield launcher
+
+    @contextmanager
+    def leaving_nothing(self) -> Iterator[None]:
+        """End, behind the block, all that was started in it."""
         try:
-            yield launcher
+            yield
         finally:
             leaving_nothing.end_all()
             self.ear.forget()
-            launcher.close()
+
+    def run(self, words: list[str]) -> Launcher:
+        """Execute a program, with its output in a file of which :meth:`said` tells."""
+        output = os.open(self.place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            return Launcher(words, (self._null, output, output))
+        finally:
+            os.close(output)
 
     def words_for(self, setting: Setting) -> list[str]:
         """Return the words of the job."""
         return [f"place={self.place}", *([f"pidfile={self.pidfile}"] if setting.pidfile else ()), *setting.words]
 
-    @contextmanager
-    def _output(self) -> Iterator[int]:
-        fd = os.open(self.place / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
     def said(self) -> str:
         """Return the end of what the subject has written."""
-        return (self.place / "output").read_text(errors="replace")[-2000:]
+        said = (self.place / "output").read_text(errors="replace")[-2000:]
+        return said.replace(f"{self.place}/", "")
 
     def hear(self, kind: str, launcher: Watched) -> list[int]:
         """Wait for the first line of that kind, and return its numbers; note the end of the launcher meanwhile.
@@ -199,11 +212,17 @@ def memory_of(pid: int) -> tuple[int, int]:
 
 @contextmanager
 def _inheritable(fd: int, count: int) -> Iterator[None]:
-    copies = [os.dup(fd) for _ in range(count)]
+    """Let what is executed in the block inherit that many copies of a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    copies: list[int] = []
     try:
+        copies.extend(os.dup(fd) for _ in range(count))
         for copy in copies:
             os.set_inheritable(copy, True)
         yield
     finally:
         for copy in copies:
             os.close(copy)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

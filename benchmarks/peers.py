@@ -21,14 +21,14 @@ class Subject:
     :param name: as the report calls it.
     :param words: the command line that starts it, without the words of its job.
     :param package: the distribution whose version is told; None for none.
-    :param module: what a program imports of it; None for none.
+    :param imports: the statement by which a program imports it.
     :param needs_pidfile: whether it can't be started without one.
     """
 
     name: str
     words: tuple[str, ...]
     package: str | None = None
-    module: str | None = None
+    imports: str = "pass"
     needs_pidfile: bool = False
 
     @property
@@ -37,10 +37,8 @@ class Subject:
         return self.words[0] == sys.executable
 
 
-def _script(
-    name: str, file: str, package: str | None = None, module: str | None = None, needs: bool = False
-) -> Subject:
-    return Subject(name, (sys.executable, str(HERE / "subjects" / file)), package, module, needs)
+def _script(name: str, file: str, package: str | None = None, imports: str = "pass", needs: bool = False) -> Subject:
+    return Subject(name, (sys.executable, str(HERE / "subjects" / file)), package, imports, needs)
 
 
 def subjects(place: Path) -> list[Subject]:
@@ -48,12 +46,12 @@ def subjects(place: Path) -> list[Subject]:
     found = [
         _script(BARE, "bare.py"),
         _script(AGAIN, "bare.py"),
-        _script(OURS, "with_daemonry.py", OURS, "daemonry"),
-        _script("python-daemon", "with_python_daemon.py", "python-daemon", "daemon"),
-        _script("pep3143daemon", "with_pep3143daemon.py", "pep3143daemon", "pep3143daemon"),
-        _script("daemonize", "with_daemonize.py", "daemonize", "daemonize", needs=True),
-        _script("daemoniker", "with_daemoniker.py", "daemoniker", "daemoniker", needs=True),
-        _script("daemonocle", "with_daemonocle.py", "daemonocle", "daemonocle"),
+        _script(OURS, "with_daemonry.py", OURS, "from daemonry import DaemonContext, PIDLockFile"),
+        _script("python-daemon", "with_python_daemon.py", "python-daemon", "import daemon.pidfile"),
+        _script("pep3143daemon", "with_pep3143daemon.py", "pep3143daemon", "import pep3143daemon"),
+        _script("daemonize", "with_daemonize.py", "daemonize", "import daemonize", needs=True),
+        _script("daemoniker", "with_daemoniker.py", "daemoniker", "import daemoniker", needs=True),
+        _script("daemonocle", "with_daemonocle.py", "daemonocle", "import daemonocle"),
     ]
     program = compiled(HERE / "subjects" / "bare.c", place)
     return found if program is None else [*found, Subject("bare, in C", (str(program),))]

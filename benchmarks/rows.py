@@ -34,7 +34,8 @@ class Row:
 
     def as_data(self) -> dict[str, Any]:
         """Return it as it is written to the file."""
-        figures = {name: {"value": spread(values), "ratio": self._ratio(name)} for name, values in self.values.items()}
+        known = {name: values for name, values in self.values.items() if values}
+        figures = {name: {"value": spread(values), "ratio": self._ratio(name)} for name, values in known.items()}
         told = {"key": self.key, "title": self.title, "unit": self.unit, "base": self.base}
         return {**told, "figures": figures, "notes": self.notes}
 

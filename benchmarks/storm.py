@@ -35,7 +35,7 @@ def watch(runner: Runner, subject: Subject, setting: Setting) -> Storm:
     """
     with runner.launched(subject, setting) as launcher:
         opened = runner.hear("gone", launcher)[1]
-        _wait_for_all_but_bodies(runner)
+        wait_for_all_but_bodies(runner)
         gone = time.monotonic_ns()
         bodies = _bodies(runner)
     if not bodies:
@@ -43,7 +43,8 @@ def watch(runner: Runner, subject: Subject, setting: Setting) -> Storm:
     return Storm(min(bodies.values()) - opened, gone - opened, len(bodies))
 
 
-def _wait_for_all_but_bodies(runner: Runner) -> None:
+def wait_for_all_but_bodies(runner: Runner) -> None:
+    """Wait until what still runs of a subject are processes whose body was told of."""
     deadline = time.monotonic() + PATIENCE
     while leaving_nothing.reap() and set(leaving_nothing.descendants()) - set(_bodies(runner)):
         if time.monotonic() > deadline:

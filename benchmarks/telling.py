@@ -36,6 +36,6 @@ class Ear:
 
 
 def fifo(path: Path) -> int:
-    """Make a FIFO, and open it for both ways: it has no end of file while this process lives, and one when it is gone."""
+    """Make a FIFO, and open it for both ways: it has an end of file when this process is gone, and not before."""
     os.mkfifo(path)
     return os.open(path, os.O_RDWR | os.O_NONBLOCK)

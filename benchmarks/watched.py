@@ -31,6 +31,14 @@ class Watched:
         assert self.gone is not None
         return self.gone
 
+    def is_alive(self) -> bool:
+        """Return whether it still runs."""
+        try:
+            self.wait(0)
+        except TimeoutError:
+            return True
+        return False
+
     def saw_end(self) -> None:
         """Note that it has just ended."""
         self.gone = time.monotonic_ns()

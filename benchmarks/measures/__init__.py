@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from . import counts, heaps, peak, starts, storms
+from . import counts, descriptors, heaps, imports, locks, peak, restarts, shell, starts, storms
 
 #: The measures, in the order of the report.
 MEASURES = {
     "starts": starts.measure,
     "counts": counts.measure,
     "heaps": heaps.measure,
+    "descriptors": descriptors.measure,
+    "imports": imports.measure,
     "peak": peak.measure,
+    "locks": locks.measure,
     "storms": storms.measure,
+    "restarts": restarts.measure,
+    "shell": shell.measure,
 }

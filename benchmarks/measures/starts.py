@@ -40,10 +40,17 @@ def _rest(key: str, what: str) -> list[Question]:
     return [
         # First, for the daemon is as it stays when its launcher has gone.
         (Row(f"launcher{key}", f"execution to the launcher's exit{what}", "ms"), until_launcher),
+        *standing(key, what),
+        (Row(f"sigterm{key}", f"SIGTERM to gone{what}", "ms"), lambda start: start.terminate() / 1e6),
+    ]
+
+
+def standing(key: str, what: str) -> list[Question]:
+    """Return the questions for what the daemon takes while it does nothing."""
+    return [
         (Row(f"rss{key}", f"resident memory, idle{what}", "KiB"), lambda start: memory_of(start.pid)[0]),
         (Row(f"pss{key}", f"its share of what is resident, idle{what}", "KiB"), lambda start: memory_of(start.pid)[1]),
         (Row(f"modules{key}", f"modules loaded in the body{what}", "modules"), lambda start: start.modules),
-        (Row(f"sigterm{key}", f"SIGTERM to gone{what}", "ms"), lambda start: start.terminate() / 1e6),
     ]
 
 

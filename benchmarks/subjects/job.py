@@ -46,9 +46,15 @@ def work() -> None:
         os.access("/mark-body", os.F_OK)
         tell(f"up {os.getpid()} {opened} {up} {len(sys.modules)}\n")
         os._exit(0)
+    tell(f"up {os.getpid()} {opened} {up} {len(sys.modules)}\n")
+    wait_for_end()
+
+
+def wait_for_end() -> None:
+    """Wait until the runner is gone; a signal ends the wait sooner."""
+    # Without waiting for somebody who writes, for that is the runner.
     leash = os.open(place + "/leash", os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(leash, True)
-    tell(f"up {os.getpid()} {opened} {up} {len(sys.modules)}\n")
     os.read(leash, 1)
 
 

@@ -1,0 +1,79 @@
+"""What a start of daemonry may cost at most, in what does not depend on the load.
+
+No change can undo a gain unseen: continuous integration runs ``benchmarks/run --bounds``. Who makes a start cheaper
+makes the number smaller here; who has to make it dearer makes the number bigger, and says in the commit what it buys.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from .launching import Setting
+from .measures import counts, heaps, starts
+from .peers import BARE, OURS
+from .rows import Row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .bench import Bench
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most that a row may say of daemonry.
+
+    :param most: so many units of the row, or, beside the bare script, so many times what that takes.
+    """
+
+    key: str
+    most: float
+    beside_bare: bool = False
+
+
+BOUNDS = (
+    Bound("instructions", 5.5, beside_bare=True),
+    Bound("instructions-pidfile", 5.9, beside_bare=True),
+    Bound("calls", 620),
+    Bound("calls-pidfile", 620),
+    Bound("calls-beside", 90),
+    Bound("calls-beside-pidfile", 90),
+    Bound("modules", 118),
+    Bound("modules-pidfile", 127),
+    Bound("rss", 2.1, beside_bare=True),
+    Bound("rss-pidfile", 2.1, beside_bare=True),
+    Bound("faults-objects", 8_000),
+)
+# Enough of them that a walk over the heap stands out from all else that is copied.
+OBJECTS = 100_000
+
+
+def exceeded(bench: Bench) -> Iterator[tuple[str, bool]]:
+    """Yield a line for each bound, and whether it is exceeded."""
+    rows = {row.key: row for row in measured(bench)}
+    for bound in BOUNDS:
+        if bound.key not in rows:
+            yield f"{bound.key}: could not be counted", True
+            continue
+        row = rows[bound.key]
+        found = _found(bound, row)
+        unit = "times the bare script's" if bound.beside_bare else row.unit
+        too_much = found > bound.most
+        yield f"{row.title}: {found:,.4g} {unit}, {'more than' if too_much else 'at most'} {bound.most:,g}", too_much
+
+
+def measured(bench: Bench) -> list[Row]:
+    """Count what the bounds are about."""
+    return [
+        *counts.measure(bench),
+        *bench.starts(Setting(), starts.standing("", "")),
+        *bench.starts(Setting(pidfile=True), starts.standing("-pidfile", ", with a pidfile")),
+        *heaps.beside_objects(bench, OBJECTS),
+    ]
+
+
+def _found(bound: Bound, row: Row) -> float:
+    found = statistics.median(row.values[OURS])
+    return found / statistics.median(row.values[BARE]) if bound.beside_bare else found
