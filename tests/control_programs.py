@@ -48,11 +48,11 @@ TELLING = """
             pass
 """
 
-# Takes the pidfile of its first argument for itself alone, and becomes the program of its other arguments.
+# Takes the pidfile of its first argument, and becomes the program of its other arguments.
 BECOME = """
     import os, sys
     from daemonry.pidfile import PIDLockFile
-    PIDLockFile(sys.argv[1], inherit=True).acquire()
+    PIDLockFile(sys.argv[1]).acquire()
     os.execv(sys.argv[2], sys.argv[2:])
 """
 

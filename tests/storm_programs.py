@@ -87,7 +87,7 @@ CRASHES = storm("""
     WORKERS = 3
 
     def start(way):
-        lock = PIDLockFile(path, inherit=way == "inherit")
+        lock = PIDLockFile(path)
         context = DaemonContext(pidfile=lock, detach_process=True, files_preserve=[told[1]], ready="manual")
         with context:
             workers = [forked(signal.pause) for _ in range(WORKERS if way == "workers" else 0)]
@@ -97,7 +97,7 @@ CRASHES = storm("""
                 os.kill(os.getpid(), signal.SIGKILL)
             context.wait()
 
-    ways = ("at once", "itself", "workers", "inherit", "when it is found")
+    ways = ("at once", "itself", "workers", "when it is found")
     answers, before, living = os.fdopen(told[0]), None, []
     for number in range(numbers[0]):
         way = ways[number % len(ways)]

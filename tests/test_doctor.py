@@ -91,10 +91,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 # A daemon as it should be
 
 
-@pytest.mark.parametrize("given", [True, False], ids=["pidfile given", "pidfile found"])
-def test_a_daemon_of_this_library_is_well_in_every_respect(daemons: Daemons, given: bool) -> None:
+def test_a_daemon_of_this_library_is_well_in_every_respect(daemons: Daemons) -> None:
     pid = start(daemons)
-    findings = doctor.examine(pid, str(pidfile_of(daemons)) if given else None)
+    findings = doctor.examine(pid, str(pidfile_of(daemons)))
     assert facts(findings, False) == facts(findings, None) == {}
     well = facts(findings, True)
     assert list(well) == [question.__name__.replace("_", " ") for question in doctor.QUESTIONS]
@@ -120,7 +119,7 @@ def test_each_descriptor_is_told_with_what_it_is_and_where_it_came_from(daemons:
 @root_only
 def test_a_daemon_that_has_given_up_root_is_well_in_every_respect(daemons: Daemons) -> None:
     pid = start(daemons, options="uid='nobody', no_new_privileges=True", before="os.setgroups([0, 4])")
-    findings = doctor.examine(pid)
+    findings = doctor.examine(pid, str(pidfile_of(daemons)))
     assert facts(findings, False) == facts(findings, None) == {}
     well = facts(findings, True)
     assert well["user and group ids"].startswith(f"user nobody ({NOBODY.pw_uid}), ")
@@ -131,7 +130,7 @@ def test_a_daemon_that_has_given_up_root_is_well_in_every_respect(daemons: Daemo
 @root_only
 def test_to_run_as_root_is_no_fault_but_worth_a_word(daemons: Daemons) -> None:
     pid = start(daemons)
-    (found,) = [each for each in doctor.examine(pid) if each.name == "user and group ids"]
+    (found,) = [each for each in doctor.examine(pid, str(pidfile_of(daemons))) if each.name == "user and group ids"]
     assert found.ok
     assert str(found).endswith(" (run it as a user of its own if it need not be root)")
     daemons.stop(pid)
@@ -159,7 +158,7 @@ def test_to_run_as_root_is_no_fault_but_worth_a_word(daemons: Daemons) -> None:
 )
 def test_a_defect_is_found_and_nothing_else(daemons: Daemons, name: str, defect: str, fact: str) -> None:
     pid = start(daemons, defect)
-    findings = doctor.examine(pid)
+    findings = doctor.examine(pid, str(pidfile_of(daemons)))
     wrong = facts(findings)
     assert list(wrong) == [name]
     assert fact in wrong[name]
@@ -175,7 +174,7 @@ def test_core_files_that_are_not_prevented_are_found(daemons: Daemons) -> None:
         daemons, options="prevent_core=False", preexec=lambda: resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     )
     expected = "unlimited" if hard == resource.RLIM_INFINITY else str(hard)
-    assert facts(doctor.examine(pid)) == {"core limit": expected}
+    assert facts(doctor.examine(pid, str(pidfile_of(daemons)))) == {"core limit": expected}
     daemons.stop(pid)
 
 
@@ -200,7 +199,7 @@ def test_a_defect_of_root_s_making_is_found_and_nothing_else(
     daemons: Daemons, name: str, defect: str, fact: str
 ) -> None:
     pid = start(daemons, defect)
-    wrong = facts(doctor.examine(pid))
+    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
     assert list(wrong) == [name]
     assert fact in wrong[name]
     daemons.leave(pid)
@@ -209,7 +208,7 @@ def test_a_defect_of_root_s_making_is_found_and_nothing_else(
 @root_only
 def test_a_way_back_to_root_is_found_with_the_capabilities_that_wait_there(daemons: Daemons) -> None:
     pid = start(daemons, "os.setgroups([]); become([nobody, nobody, 0], [group] * 3)")
-    wrong = facts(doctor.examine(pid))
+    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
     assert list(wrong) == ["way back", "capabilities"]
     assert wrong["way back"] == "to user root (0)"
     daemons.leave(pid)
@@ -229,7 +228,7 @@ def test_capabilities_that_a_manager_gave_are_no_defect(daemons: Daemons) -> Non
 @root_only
 def test_a_root_directory_that_is_gone_is_found(daemons: Daemons) -> None:
     pid = start(daemons, "new = tempfile.mkdtemp(); os.chroot(new); os.rmdir(new[1:])", before="import encodings.idna")
-    assert facts(doctor.examine(pid))["root directory"].endswith(" (deleted)")
+    assert facts(doctor.examine(pid, str(pidfile_of(daemons))))["root directory"].endswith(" (deleted)")
     daemons.leave(pid)
 
 
@@ -327,7 +326,7 @@ def orphan(daemons: Daemons, more: str = "") -> tuple[int, int]:
 
 def test_a_session_that_is_not_its_own_is_found(daemons: Daemons) -> None:
     pid, leader = orphan(daemons)
-    wrong = facts(doctor.examine(pid))
+    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
     assert list(wrong) == ["session"]
     assert wrong["session"].startswith(f"session {leader}, led by process {leader} (")
 
@@ -335,7 +334,7 @@ def test_a_session_that_is_not_its_own_is_found(daemons: Daemons) -> None:
 def test_a_session_whose_leader_has_ended_is_as_good_as_its_own(daemons: Daemons) -> None:
     pid, leader = orphan(daemons)
     daemons.stop(leader)
-    findings = doctor.examine(pid)
+    findings = doctor.examine(pid, str(pidfile_of(daemons)))
     assert facts(findings) == {}
     assert facts(findings, True)["session"] == f"session {leader}, which nobody leads any more"
 
@@ -343,13 +342,19 @@ def test_a_session_whose_leader_has_ended_is_as_good_as_its_own(daemons: Daemons
 def test_a_standard_descriptor_that_is_closed_is_found(daemons: Daemons) -> None:
     """In a program that opens nothing more: whatever it opened would be its standard input."""
     pid, _ = orphan(daemons, "os.setsid()\nif os.fork():\n    os._exit(0)\nos.close(0)")
-    wait_for(lambda: list(facts(doctor.examine(pid))) == ["standard descriptors"], what="that alone is found")
-    assert facts(doctor.examine(pid))["standard descriptors"] == "1 /dev/null, 2 /dev/null, 0 closed"
+    wait_for(
+        lambda: list(facts(doctor.examine(pid, str(pidfile_of(daemons))))) == ["standard descriptors"],
+        what="that alone is found",
+    )
+    assert (
+        facts(doctor.examine(pid, str(pidfile_of(daemons))))["standard descriptors"]
+        == "1 /dev/null, 2 /dev/null, 0 closed"
+    )
 
 
 def test_to_lead_its_session_is_a_defect_without_a_service_manager(daemons: Daemons) -> None:
     pid, _ = orphan(daemons, "os.setsid()")
-    assert facts(doctor.examine(pid)) == {"session": f"session {pid}, which it leads"}
+    assert facts(doctor.examine(pid, str(pidfile_of(daemons)))) == {"session": f"session {pid}, which it leads"}
 
 
 def test_to_lead_its_session_is_what_a_service_manager_makes_it_do(daemons: Daemons) -> None:
@@ -389,7 +394,7 @@ def test_a_program_on_a_terminal_is_found_to_be_there(daemons: Daemons) -> None:
     )
     name = shown.read_until("\n").split()[1]
     (pid,) = [each for each in daemons.alive() if each != shown.pid]
-    wrong = facts(doctor.examine(pid))
+    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
     assert {"session", "controlling terminal", "parent", "standard descriptors"} <= set(wrong)
     assert wrong["controlling terminal"] == name
     assert wrong["standard descriptors"] == f"0 {name}, 1 {name}, 2 {name}"
@@ -409,7 +414,7 @@ def test_a_program_in_another_language_is_examined_alike(daemons: Daemons) -> No
     ).check()
     pid = daemons.survivor()
     wait_for(lambda: os.readlink(f"/proc/{pid}/cwd") == "/" and is_program(pid, "sleep"))
-    findings = doctor.examine(pid)
+    findings = doctor.examine(pid, str(pidfile_of(daemons)))
     assert facts(findings) == {"session": f"session {pid}, which it leads"}
     assert facts(findings, True)["umask"] == "0027"
     daemons.stop(pid)
@@ -428,7 +433,7 @@ def test_a_program_in_another_language_is_examined_alike(daemons: Daemons) -> No
 )
 def test_a_blocked_signal_that_is_waited_for_is_no_defect(daemons: Daemons, waits: str) -> None:
     pid = start(daemons, f"signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n{waits}", before="import ctypes")
-    wait_for(lambda: facts(doctor.examine(pid)) == {}, what="nothing is found")
+    wait_for(lambda: facts(doctor.examine(pid, str(pidfile_of(daemons)))) == {}, what="nothing is found")
     daemons.leave(pid)
 
 

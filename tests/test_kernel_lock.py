@@ -1,4 +1,4 @@
-"""The kernel's lock on an open file, in both kinds."""
+"""The kernel's locks on an open file that only who may write to it can have."""
 
 from __future__ import annotations
 
@@ -33,52 +33,60 @@ def two(file: Path) -> Iterator[tuple[int, int]]:
     os.close(second)
 
 
-def test_it_belongs_to_the_opening_and_not_to_the_process(two: tuple[int, int]) -> None:
+def test_a_turn_belongs_to_the_opening_so_that_two_threads_keep_each_other_out(two: tuple[int, int]) -> None:
     first, second = two
-    assert not kernel_lock.is_locked(first)
+    assert kernel_lock.holder(first) is None
     assert kernel_lock.try_lock(first)
     assert kernel_lock.try_lock(first)  # its own
-    assert not kernel_lock.is_locked(first)  # by another opening: no
-    assert kernel_lock.is_locked(second)
     assert not kernel_lock.try_lock(second)
-    kernel_lock.unlock(first)
-    assert not kernel_lock.is_locked(second)
-    assert kernel_lock.try_lock(second)
-    assert not kernel_lock.try_lock(first)
+    assert kernel_lock.holder(second) == -1, "the kernel doesn't tell whose it is"
 
 
-def test_closing_another_descriptor_of_the_file_does_not_lose_it(file: Path, two: tuple[int, int]) -> None:
-    """As it would be with the older locks of POSIX, by a reader in any library."""
-    assert kernel_lock.try_lock(two[0])
-    file.read_bytes()
-    assert kernel_lock.is_locked(two[1])
-
-
-def test_copies_of_the_descriptor_have_it_until_the_last_is_closed(two: tuple[int, int], file: Path) -> None:
-    opening = os.open(file, os.O_RDWR)
-    copy = os.dup(opening)
-    assert kernel_lock.try_lock(opening)
-    os.close(opening)
-    assert kernel_lock.is_locked(two[0])
-    assert not kernel_lock.is_locked(copy)
-    os.close(copy)
-    assert not kernel_lock.is_locked(two[0])
+def test_a_lock_for_life_is_told_with_its_process_and_no_child_has_it(daemons: Daemons, file: Path) -> None:
+    """Not even one that C code forks, which no hook of Python's sees."""
+    daemons.launch(
+        """
+        import ctypes, os, sys
+        from daemonry import kernel_lock
+        fd = os.open(sys.argv[1], os.O_RDWR)
+        assert kernel_lock.hold(fd) and kernel_lock.hold(fd)
+        libc = ctypes.PyDLL(None)
+        child = libc.fork()
+        if child == 0:
+            other = os.open(sys.argv[1], os.O_RDONLY)
+            libc._exit(kernel_lock.holder(other) != os.getppid() or kernel_lock.try_lock(fd) or kernel_lock.hold(fd))
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+        file,
+    ).check()
 
 
 def test_asking_takes_nothing_and_works_on_a_file_that_may_only_be_read(two: tuple[int, int], file: Path) -> None:
     reading = os.open(file, os.O_RDONLY)
     try:
         for _ in range(3):
-            assert not kernel_lock.is_locked(reading)
-            assert kernel_lock.try_lock(two[0])
-            assert kernel_lock.is_locked(reading)
-            kernel_lock.unlock(two[0])
+            assert kernel_lock.holder(reading) is None
+        assert kernel_lock.try_lock(two[0])
+        assert kernel_lock.holder(reading) is not None
+    finally:
+        os.close(reading)
+
+
+def test_who_may_but_read_the_file_has_no_lock_that_counts(two: tuple[int, int], file: Path) -> None:
+    reading = os.open(file, os.O_RDONLY)
+    try:
+        for function in (kernel_lock.try_lock, kernel_lock.hold):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                function(reading)
+        fcntl.fcntl(reading, fcntl.F_OFD_SETLK, kernel_lock._asked(fcntl.F_RDLCK))
+        fcntl.flock(reading, fcntl.LOCK_EX)
+        assert kernel_lock.holder(two[0]) is None
     finally:
         os.close(reading)
 
 
 def test_a_part_of_the_file_that_somebody_locks_counts_as_locked(daemons: Daemons, file: Path) -> None:
-    """By an old lock of POSIX in another process, anywhere in the file."""
+    """Anywhere in the file."""
     daemons.launch(
         """
         import fcntl, os, sys
@@ -87,8 +95,8 @@ def test_a_part_of_the_file_that_somebody_locks_counts_as_locked(daemons: Daemon
             fcntl.lockf(file, fcntl.LOCK_EX, 1, 1 << 40)
             if os.fork() == 0:
                 fd = os.open(sys.argv[1], os.O_RDWR)
-                os._exit(kernel_lock.is_locked(fd) * 2 + kernel_lock.try_lock(fd))
-            assert os.waitstatus_to_exitcode(os.wait()[1]) == 2
+                os._exit(kernel_lock.holder(fd) != os.getppid() or kernel_lock.try_lock(fd))
+            assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
         """,
         file,
     ).check()
@@ -97,82 +105,28 @@ def test_a_part_of_the_file_that_somebody_locks_counts_as_locked(daemons: Daemon
 def test_what_is_no_open_file_is_the_system_s_error(file: Path) -> None:
     reading = os.open(file, os.O_RDONLY)
     os.close(reading)
-    for function in (kernel_lock.try_lock, kernel_lock.is_locked, kernel_lock.unlock):
+    for function in (kernel_lock.try_lock, kernel_lock.hold, kernel_lock.holder):
         with pytest.raises(OSError, match="Bad file descriptor") as caught:
             function(reading)
         assert caught.value.errno == errno.EBADF
 
 
-# The portable kind: the program under test has no open-file-description locks.
-FLOCK = """
-    import fcntl, os, sys
-    del fcntl.F_OFD_SETLK, fcntl.F_OFD_GETLK
-    from daemonry import kernel_lock
-    one, two = (os.open(sys.argv[1], os.O_RDWR) for _ in range(2))
-"""
-# The kernel refuses the command, as one that doesn't know it does: the constants are there, but of a nonsense number.
-UNKNOWN = FLOCK.replace("del fcntl.F_OFD_SETLK, fcntl.F_OFD_GETLK", "fcntl.F_OFD_SETLK = fcntl.F_OFD_GETLK = 9999")
-
-
-@pytest.mark.parametrize("without", [FLOCK, UNKNOWN], ids=["missing", "unknown to the kernel"])
-def test_without_open_file_description_locks_it_is_flock(daemons: Daemons, file: Path, without: str) -> None:
+@pytest.mark.parametrize(
+    "without", ["del fcntl.F_OFD_SETLK", "fcntl.F_OFD_SETLK = 9999"], ids=["missing", "unknown to the kernel"]
+)
+def test_without_locks_of_an_opening_it_is_one_of_the_process(daemons: Daemons, file: Path, without: str) -> None:
     daemons.launch(
-        without
-        + """
-    assert not kernel_lock.is_locked(one)
-    assert kernel_lock.try_lock(one)
-    assert kernel_lock.try_lock(one)
-    assert kernel_lock.is_locked(two)
-    assert not kernel_lock.try_lock(two)
-    file = os.open(sys.argv[1], os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    else:
-        sys.exit("it is no flock")
-    kernel_lock.unlock(one)
-    assert not kernel_lock.is_locked(two)
-    assert not kernel_lock.is_locked(one)
-    assert kernel_lock.try_lock(two)
-    """,
-        file,
-    ).check()
-
-
-def test_with_flock_a_starter_looks_again_when_one_who_asks_is_in_the_way(daemons: Daemons, file: Path) -> None:
-    daemons.launch(
-        FLOCK
-        + """
-    import threading
-    for _ in range(20):  # one of them is enough: on a busy machine the other may keep it for longer than one looks
-        fcntl.flock(two, fcntl.LOCK_SH)
-        other = threading.Timer(0.001, fcntl.flock, (two, fcntl.LOCK_UN))
-        other.start()
-        taken = kernel_lock.try_lock(one)
-        other.join()
-        if taken:
-            break
-    assert taken
-    """,
-        file,
-    ).check()
-
-
-def test_with_flock_what_is_no_open_file_is_the_system_s_error(daemons: Daemons, file: Path) -> None:
-    daemons.launch(
-        FLOCK
-        + """
-    import errno
-    os.close(one)
-    for function in (kernel_lock.try_lock, kernel_lock.is_locked, kernel_lock.unlock):
-        try:
-            function(one)
-        except OSError as error:
-            assert error.errno == errno.EBADF
-        else:
-            sys.exit("no error")
-    """,
+        f"""
+        import fcntl, os, sys
+        {without}
+        from daemonry import kernel_lock
+        fd = os.open(sys.argv[1], os.O_RDWR)
+        assert kernel_lock.try_lock(fd)
+        if os.fork() == 0:
+            other = os.open(sys.argv[1], os.O_RDWR)
+            os._exit(kernel_lock.try_lock(other) or kernel_lock.holder(other) != os.getppid())
+        assert os.wait()[1] == 0
+        """,
         file,
     ).check()
 

@@ -171,31 +171,6 @@ def test_a_program_that_has_closed_all_descriptors_and_is_killed_hinders_nobody(
     daemons.launch(TRY, path).check()
 
 
-def test_a_closed_descriptor_s_number_given_to_another_file_is_not_closed_by_the_release(
-    daemons: Daemons, path: Path
-) -> None:
-    daemons.launch(
-        """
-        import os, sys
-        from daemonry.pidfile import PIDLockFile
-        lock = PIDLockFile(sys.argv[1])
-        before = set(os.listdir("/proc/self/fd"))
-        lock.acquire()
-        # The descriptor by which the list is read is in both of them.
-        (number,) = {int(each) for each in set(os.listdir("/proc/self/fd")) - before}
-        with open("precious", "w+") as precious:
-            os.dup2(precious.fileno(), number)
-            os.write(number, b"text")
-            assert not lock.i_am_locking()
-            lock.release()
-            assert not os.path.exists(sys.argv[1])
-            os.write(number, b" more")
-            assert os.fstat(number).st_size == 9
-        """,
-        path,
-    ).check()
-
-
 def test_forked_children_give_it_up_and_never_remove_the_file(daemons: Daemons, path: Path) -> None:
     holder = daemons.start(
         """
@@ -221,7 +196,7 @@ def test_forked_children_give_it_up_and_never_remove_the_file(daemons: Daemons, 
             assert os.path.exists(path)
 
         with PIDLockFile(path) as lock:
-            assert len(openings(os.getpid(), path)) == 1
+            assert openings(os.getpid(), path) == []
             child = multiprocessing.get_context("fork").Process(target=look, args=(lock,))
             child.start()
             child.join()
@@ -273,22 +248,19 @@ def test_a_lock_that_was_released_before_the_fork_can_be_taken_in_the_child(daem
     ).check()
 
 
-# Becomes another program while it holds the pidfile; "inherit" as a second argument keeps the lock.
+# Becomes another program while it holds the pidfile.
 BECOME = """
     import os, sys
     from daemonry.pidfile import PIDLockFile
-    PIDLockFile(sys.argv[1], inherit=sys.argv[2] == "inherit").acquire()
-    os.execv(sys.argv[3], sys.argv[3:])
+    PIDLockFile(sys.argv[1]).acquire()
+    os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def test_a_program_keeps_the_lock_by_inherit_when_it_becomes_another(daemons: Daemons, path: Path) -> None:
-    running = daemons.start(BECOME, path, "inherit", "/bin/sleep", "1000")
+def test_a_program_that_the_holder_becomes_holds_it_and_has_no_descriptor_of_it(daemons: Daemons, path: Path) -> None:
+    running = daemons.start(BECOME, path, "/bin/sleep", "1000")
     wait_for(lambda: facts_of(running.pid).comm == "sleep", what="it has become the other program")
-    (kept,) = openings(running.pid, path)
-    assert not kept.close_on_exec
-    # Dated back, so that the second witness is silent, and only the lock can tell.
-    os.utime(path, (1, 1))
+    assert openings(running.pid, path) == []
     lock = PIDLockFile(path)
     assert lock.is_locked()
     with pytest.raises(PIDFileLocked) as caught:
@@ -297,17 +269,6 @@ def test_a_program_keeps_the_lock_by_inherit_when_it_becomes_another(daemons: Da
     daemons.stop(running.pid, signal.SIGKILL)
     assert not lock.is_locked()
     daemons.launch(TRY, path).check()
-
-
-def test_without_inherit_no_lock_goes_to_the_program_that_it_becomes(daemons: Daemons, path: Path) -> None:
-    running = daemons.start(BECOME, path, "", "/bin/sleep", "1000")
-    wait_for(lambda: facts_of(running.pid).comm == "sleep", what="it has become the other program")
-    assert openings(running.pid, path) == []
-    os.utime(path, (1, 1))
-    # The kernel closes what an exec closes just after the program has its new name.
-    wait_for(lambda: not PIDLockFile(path).is_locked(), what="the lock has gone with the old program")
-    daemons.launch(TRY, path).check()
-    daemons.stop(running.pid)
 
 
 def test_a_program_that_starts_itself_anew_takes_the_lock_again(daemons: Daemons, path: Path) -> None:
@@ -325,15 +286,40 @@ def test_a_program_that_starts_itself_anew_takes_the_lock_again(daemons: Daemons
     assert not path.exists()
 
 
-@pytest.mark.parametrize("inherit", [False, True])
-def test_programs_that_the_holder_starts_do_not_hold_it(daemons: Daemons, path: Path, inherit: bool) -> None:
-    """Not by subprocess, and not by fork and exec, also where the holder itself would keep it through an exec."""
-    program = f"""
+# Executes itself anew inside the block, once, and detaches again, as it does below a subreaper.
+ANEW = """
+    import os, sys
+    from daemonry import DaemonContext, PIDLockFile
+    from harness.probe import publish
+    lock = PIDLockFile(sys.argv[1])
+    with DaemonContext(pidfile=lock, detach_process=True, working_directory=".", ready="manual") as context:
+        context.ready()
+        if len(sys.argv) == 2:
+            os.execv(sys.executable, [sys.executable, sys.argv[0], sys.argv[1], "again"])
+        publish("anew", os.getpid())
+        context.wait()
+"""
+
+
+def test_a_daemon_that_executes_itself_anew_has_its_pidfile_again(daemons: Daemons, path: Path) -> None:
+    """Also where it becomes the launcher of the next daemon, for nothing says that it is detached already."""
+    daemons.launch(ANEW, path).check()
+    pid = read_json(daemons.directory / "anew")
+    wait_for(lambda: daemons.alive() == [pid], what="the former daemon has gone")
+    assert PIDLockFile(path).is_locked()
+    assert PIDLockFile(path).read_pid() == pid
+    daemons.stop(pid)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_programs_that_the_holder_starts_do_not_hold_it(daemons: Daemons, path: Path) -> None:
+    """Not by subprocess, and not by fork and exec."""
+    program = """
         import os, signal, subprocess, sys
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         from daemonry.pidfile import PIDLockFile
         from harness.probe import publish
-        with PIDLockFile(sys.argv[1], inherit={inherit}):
+        with PIDLockFile(sys.argv[1]):
             one = subprocess.Popen(["/bin/sleep", "1000"]).pid
             two = os.fork() or os.execv("/bin/sleep", ["sleep", "1000"])
             publish("pids", [one, two])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import statistics
 import threading
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING
 import lockfile
 import pytest
 
+from daemonry.control import find
 from daemonry.pidfile import PIDFileLocked, PIDFileLockTimeout, PIDLockFile, TimeoutPIDLockFile
 from harness.probe import facts_of
 from harness.waiting import read_json, wait_for
-from pidfile_programs import TRY, hold, said
+from pidfile_programs import HOLD, TRY, hold, said, unshared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -294,14 +294,26 @@ def test_a_signal_during_the_release_comes_when_it_is_done(daemons: Daemons, pat
     assert launched.stdout == "file there: False locked: False\ninterrupted False False\n"
 
 
-def test_the_process_waits_for_a_holder_that_is_of_another_pid_namespace(daemons: Daemons, path: Path) -> None:
-    """A file whose number nobody here has is not held by nobody: the kernel's lock decides."""
-    lock = PIDLockFile(path)
-    with lock:
-        for strange in (b"4194305\n", b"nonsense\n"):
-            os.truncate(path, 0)
-            path.write_bytes(strange)
-            launched = daemons.launch(TRY, path)
-            assert launched.status == 1
-            assert "PIDFileLocked" in launched.stderr
+@pytest.mark.root_only("it makes pid namespaces")
+def test_a_holder_of_another_pid_namespace_is_held_for_one_and_nobody_else_is_named(
+    daemons: Daemons, path: Path
+) -> None:
+    """By the number that it has for who asks; where it has none, what is known is said."""
+    container = unshared("--pid", "--fork", "--mount-proc", "--kill-child")
+    holder = daemons.start(HOLD, path, through=container)
+    said(holder, "held")
+    inside = int(path.read_text())
+    outside = PIDLockFile(path)._holder()
+    assert outside is not None
+    assert outside.pid not in (None, inside)
+    found = find(path)
+    assert found is not None
+    assert found.pid == outside.pid
+    refused = daemons.launch(TRY, path)
+    assert f"held by process {outside.pid} (" in refused.stderr
+    beside = daemons.launch(TRY, path, through=container)
+    assert "held by a process that can't be seen from here (another PID namespace" in beside.stderr
+    assert f"its file says {inside}" in beside.stderr
+    found.signal(signal.SIGKILL)
+    holder.wait()
     daemons.launch(TRY, path).check()

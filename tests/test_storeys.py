@@ -21,7 +21,7 @@ STOREYS = (
     {"bare", "errors", "record", "ids", "libc", "frames"},
     {"forks", "hold", "closing"},
     {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
-    {"pidfile_errors", "seal", "walk"},
+    {"pidfile_errors", "pidfile_mark", "pidfile_turn", "seal", "walk"},
     {"witness", "pidfile_reading", "log_file"},
     {"launcher"},
     {"pidfile_on_disk"},

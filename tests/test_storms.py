@@ -43,7 +43,7 @@ def test_of_a_thousand_starts_at_once_one_daemon_comes_and_each_other_launcher_i
 def test_a_daemon_that_is_killed_is_started_again_two_thousand_times_with_no_hand_in_between(
     daemons: Daemons, tmp_path: Path, cases: Cases
 ) -> None:
-    """From outside or by itself, as soon as it is ready; alone, or with workers that outlive it; with ``inherit``."""
+    """From outside or by itself, as soon as it is ready; alone, or with workers that outlive it."""
     path = tmp_path / "test.pid"
     daemons.launch(CRASHES, path, ROUNDS, plain=True, timeout=600).check()
     assert daemons.alive() == []
@@ -71,8 +71,8 @@ CROWDED = """
     import os, signal, sys
     from daemonry import DaemonContext, PIDLockFile
     from harness.probe import publish
-    inherit, count = sys.argv[1] == "True", int(sys.argv[2])
-    pidfile = PIDLockFile("test.pid", inherit=inherit)
+    count = int(sys.argv[1])
+    pidfile = PIDLockFile("test.pid")
     with DaemonContext(pidfile=pidfile, working_directory=".", ready="manual") as context:
         workers = []
         for _ in range(count):
@@ -85,18 +85,17 @@ CROWDED = """
 """
 
 
-@pytest.mark.parametrize("inherit", [False, True], ids=["", "inherit"])
 def test_the_lock_of_a_killed_daemon_is_free_at_once_though_a_hundred_workers_live_on(
-    daemons: Daemons, inherit: bool, cases: Cases
+    daemons: Daemons, cases: Cases
 ) -> None:
     path = daemons.directory / "test.pid"
-    daemons.launch(CROWDED, inherit, WORKERS).check()
+    daemons.launch(CROWDED, WORKERS).check()
     workers = read_json(daemons.directory / "workers")
     first = find(path)
     assert first is not None
     daemons.stop(first.pid, signal.SIGKILL)
     assert find(path) is None
-    daemons.launch(CROWDED, inherit, 0).check()
+    daemons.launch(CROWDED, 0).check()
     second = find(path)
     assert second is not None
     assert daemons.alive() == sorted([second.pid, *workers])

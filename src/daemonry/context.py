@@ -150,6 +150,7 @@ class DaemonContext(Lifecycle):
         """Make ``chroot_directory`` the root. chroot(2)."""
         if self._values.root.path is not None:
             self._undo_on_failure(filesystem.pin_module_search_path())
+            forks.prepare_for_change()
             self._values.manager.connect()
             self._exit_stack.callback(self._values.manager.close)
             logs.connect(self._values.stderr_discarded)
@@ -184,6 +185,8 @@ class DaemonContext(Lifecycle):
         if not rights.are_taken_on:
             from . import privileges  # loaded already, if anything was to be given up
 
+            if rights.uid != os.geteuid():
+                forks.prepare_for_change()
             self._reach_terminal()
             privileges.drop(rights)
         if self._values.terminal is not None:

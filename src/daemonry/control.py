@@ -6,24 +6,33 @@ import errno
 import os
 import signal
 import time
-from contextlib import contextmanager
 
-from . import kernel_lock, process, seal
+from . import process
 from .errors import ControlError, NotRunning, StillRunning
-from .pidfile_reading import can_have_written, fault_of, is_number_alone, opened, pid_in, writer
+from .pidfile_reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from os import PathLike
     from typing import Any, Union
 
+    from .pidfile_reading import Place
     from .schedule import Item, Schedule
 
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
 
-__all__ = ["ControlError", "Daemon", "NotRunning", "StillRunning", "find", "find_surely", "remove_left_over"]
+__all__ = [
+    "ControlError",
+    "Daemon",
+    "NotRunning",
+    "StillRunning",
+    "find",
+    "find_surely",
+    "has_crashed",
+    "remove_left_over",
+]
 
 DEFAULT_SCHEDULE = "TERM/30/KILL/5"
 # Seconds for which a file that says two things is asked again: a starter takes a dead daemon's file away, or publishes
@@ -31,48 +40,54 @@ DEFAULT_SCHEDULE = "TERM/30/KILL/5"
 _CHANGING = 0.5
 _MOST_DOUBTS = 20
 _PAUSE = 0.005
-_FOR_EVER = 1e9
 
 
 def find(pidfile: AnyPath | Any) -> Daemon | None:
     """Answer the running daemon whose pidfile this is, or ``None`` when none runs.
 
-    It is the one whose seal the file bears; the kernel's lock alone would not say whose it is, and the number alone is
-    anybody's. Asking takes nothing: it never makes a daemon that starts fail.
+    It is the one whose seal the file bears, or that has both its number in the file and the kernel's lock for writing
+    on it; the number alone is anybody's. Asking takes nothing: it never makes a daemon that starts fail.
 
     :param pidfile: a path, or a lock that has a ``path``.
     :raises ControlError: when the file does not tell: a stranger may have written it (a link, another owner, others may
-        write to it), it is no regular file, it can't be read, or it is locked by a process that it doesn't name.
+        write to it), it is no regular file, it can't be read, or its holder can't be seen from here, or is not the one
+        that it names.
 
     Source: the FHS, 3.15 (/run); systemd.service(5), PIDFile=; start-stop-daemon(8), ``--pidfile``.
     """
-    path = _path_of(pidfile)
+    return _looked_at(_path_of(pidfile)).daemon
+
+
+class _Look(Record):
+    """What one look at a pidfile has shown.
+
+    ``lasting`` is whether another look can't change the doubt, ``supposed`` who may have written it, ``left`` whether
+    it is there, and nobody holds it, and its daemon has not ended in order.
+    """
+
+    daemon: Daemon | None = None
+    doubt: str | None = None
+    lasting: bool = False
+    supposed: process.Process | None = None
+    left: bool = False
+
+
+def _looked_at(path: str) -> _Look:
     doubts = 0
     begun = time.monotonic()
     while True:
-        found, doubt, lasting = _look(path)
-        if doubt is None:
+        found = _look(path)
+        if found.doubt is None:
             return found
         doubts += 1
         # Counted as well as timed: one who asks on a loaded machine may have slept between two looks.
-        if lasting or (doubts >= _MOST_DOUBTS and time.monotonic() - begun > _CHANGING):
-            raise _refusal(path, doubt)
+        if found.lasting or (doubts >= _MOST_DOUBTS and time.monotonic() - begun > _CHANGING):
+            raise _refusal(path, found.doubt)
         time.sleep(_PAUSE)
 
 
 def _refusal(path: str, reason: str, number: int | None = errno.EPERM, pid: int | None = None) -> ControlError:
     return ControlError(number, f"cannot tell by {path}: {reason}", path, pid)
-
-
-@contextmanager
-def _readable(path: str) -> Iterator[int | None]:
-    """Open the pidfile, ``None`` when there is none; what keeps anybody from reading it keeps him from telling."""
-    try:
-        with opened(path, os.O_RDONLY) as fd:
-            yield fd
-    except OSError as error:
-        # The pidfile's own error has a reason, with advice.
-        raise _refusal(path, getattr(error, "reason", str(error.strerror)), error.errno) from error
 
 
 def _path_of(pidfile: AnyPath | Any) -> str:
@@ -84,28 +99,34 @@ def _path_of(pidfile: AnyPath | Any) -> str:
         raise _refusal(path, reason, error.errno) from error
 
 
-def _look(path: str) -> tuple[Daemon | None, str | None, bool]:
-    """Answer the daemon, if one runs, what makes the answer doubtful, and whether another look can't change that."""
-    with _readable(path) as fd:
-        if fd is None:
-            return None, None, False
-        fault = fault_of(fd, "ask as its owner, or look at it and remove it")
-        if fault:
-            return None, fault, os.fstat(fd).st_nlink == 1
-        pid = pid_in(fd)
-        locked = kernel_lock.is_locked(fd)
-        named = process.look(pid) if pid is not None else None
-        if named is not None and named.alive and _is_owner(named, fd, os.path.basename(path), locked):
-            return Daemon(pidfile=path, process=named), None, False
-        if not locked:
-            return None, None, False
-        doubt = f"it is locked, but not by {named or pid or 'a process that it names'}; see lslocks(8), lsof(8)"
-        return None, doubt, False
+def _look(path: str) -> _Look:
+    try:
+        with opened(path) as found:
+            return _Look() if found is None else _look_at(*found)
+    except OSError as error:
+        # What keeps anybody from reading it keeps him from telling. The pidfile's own error has a reason, with advice.
+        raise _refusal(path, getattr(error, "reason", str(error.strerror)), error.errno) from error
 
 
-def _is_owner(named: process.Process, fd: int, name: str, locked: bool) -> bool:
-    # By the seal also when the lock is free: a program that closes all descriptors when it starts loses it.
-    return seal.fits(fd, named, name) or (locked and seal.is_lost(fd) and can_have_written(named.pid, fd, name))
+def _look_at(place: Place, fd: int) -> _Look:
+    fault = fault_of(fd, "ask as its owner, or look at it and remove it")
+    if fault:
+        return _Look(doubt=fault, lasting=os.fstat(fd).st_nlink == 1)
+    holder = holder_of(fd, place)
+    if holder is None:
+        return _Look(left=not has_ended_in_order(fd, place))
+    if holder.process is not None and holder.certain:
+        return _Look(daemon=Daemon(pidfile=place.path, process=holder.process))
+    if holder.locker is not None or holder.process is None:
+        return _Look(doubt=_doubt_of(holder))
+    return _Look(supposed=holder.process, left=True)
+
+
+def _doubt_of(holder: Holder) -> str:
+    if holder.is_unseen:
+        return f"it is held by {holder}; ask where that one can be seen"
+    named = None if holder.number is None else process.look(holder.number) or holder.number
+    return f"it is locked, but not by {named or 'a process that it names'}; see lslocks(8), lsof(8)"
 
 
 class Daemon(Record):
@@ -183,7 +204,7 @@ class Daemon(Record):
 
         :param timeout: seconds to wait; ``None`` for ever.
         """
-        return process.wait_for_exit(self.pid, _FOR_EVER if timeout is None else timeout, self.process.born)
+        return process.wait_for_exit(self.pid, timeout, self.process.born)
 
     def _send(self, signum: int, by_pidfile: bool) -> bool:
         try:
@@ -209,21 +230,27 @@ def find_surely(pidfile: AnyPath | Any) -> Daemon | None:
     :raises ControlError: also when the file names a living process, and neither lock nor seal shows that it is the
         daemon: it may be a daemon of another make, or a stranger who has got its number.
     """
-    path = _path_of(pidfile)
-    found = find(path)
-    if found is None and _writer_of(path) is not None:
-        found = find(path)  # it may have begun between the two questions
-    pid = _writer_of(path) if found is None else None
-    if pid is not None:
-        named = process.look(pid) or f"process {pid}"
-        reason = f"it names {named}, and nothing shows that this is the daemon; if it is not, remove the file"
-        raise _refusal(path, reason, pid=pid)
+    return _surely(_path_of(pidfile)).daemon
+
+
+def has_crashed(pidfile: AnyPath | Any) -> tuple[Daemon | None, bool]:
+    """Return what :func:`find_surely` returns, and whether a pidfile is left of a daemon that has not ended in order.
+
+    :raises ControlError: as :func:`find_surely`.
+    """
+    found = _surely(_path_of(pidfile))
+    return found.daemon, found.left
+
+
+def _surely(path: str) -> _Look:
+    found = _looked_at(path)
+    if found.supposed is not None:
+        # Whoever it is, he may begin to write it just now.
+        found = _looked_at(path)
+    if found.supposed is not None:
+        reason = f"it names {found.supposed}, and nothing shows that this is the daemon; if it is not, remove the file"
+        raise _refusal(path, reason, pid=found.supposed.pid)
     return found
-
-
-def _writer_of(path: str) -> int | None:
-    with _readable(path) as fd:
-        return None if fd is None else writer(fd, os.path.basename(path))
 
 
 def remove_left_over(pidfile: AnyPath | Any) -> bool:
@@ -237,8 +264,8 @@ def remove_left_over(pidfile: AnyPath | Any) -> bool:
     from . import pidfile_on_disk
 
     path = _path_of(pidfile)
-    with opened(path, os.O_RDONLY) as fd:
-        if fd is not None and not is_number_alone(fd):
+    with opened(path) as found:
+        if found is not None and not is_number_alone(found[1]):
             return False
-    with pidfile_on_disk.directory_of(path) as directory:
-        return pidfile_on_disk.clear(path, directory) is None
+    with pidfile_on_disk.directory_of(path) as place:
+        return pidfile_on_disk.clear(place, lambda holder: False) is None

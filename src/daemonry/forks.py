@@ -90,6 +90,12 @@ def _look_for_fork() -> str:
     return "another process has forked it" if flags & _PF_FORKNOEXEC else ""
 
 
+def prepare_for_change() -> None:
+    """Let every owner get ready for the loss of rights or of the root directory: here, while it still may."""
+    for owner in list(_owners):
+        getattr(owner, "prepare_for_change", bool)()
+
+
 def _give_up_all() -> None:
     for owner in list(_owners):
         # One that can't (the program has closed its descriptor) must not keep the next, maybe a lock, from it.

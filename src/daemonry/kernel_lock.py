@@ -1,38 +1,48 @@
-"""A lock of the kernel on an open file: it goes when the last descriptor of that opening goes, whatever happens."""
+"""Locks of the kernel that only who may write to a file can have.
+
+A reader's lock counts for nothing here: who may but read a file must not be able to keep it from others. So none of
+flock(2), which a reader can take too; those of fcntl(2) for writing need a descriptor open for writing.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import struct
-import time
+import sys
 
 _BUSY = (errno.EAGAIN, errno.EACCES)
-# Not there, or there with another layout of struct flock than ours: fcntl(2) answers EINVAL.
-_UNKNOWN = (errno.EINVAL,)
-# struct flock where off_t has 64 bits, as Python is built everywhere: type, whence, start, length, pid.
-_FLOCK = "hhqqi"
-_FLOCK_RETRIES = 10
-_FLOCK_PAUSE = 0.005
+# struct flock where off_t has 64 bits, as Python is built everywhere: where its type and the process are. All else of a
+# lock of the whole file is zero. Written by hand, for the module struct would be loaded for nothing else.
+_IS_LINUX = sys.platform.startswith("linux")
+_TYPE = slice(0, 2) if _IS_LINUX else slice(20, 22)
+_PID = slice(24, 28) if _IS_LINUX else slice(16, 20)
+_SIZE = 32
 
 
-# Open-file-description locks rather than flock(2): one can ask who holds them without taking them, so a reader never
-# makes a starter fail. Not the older locks of POSIX: they belong to the process and are lost as soon as it closes any
-# descriptor of the file, a reader's in a library for instance.
+# Of the opening of the file where there is such a lock, so that two threads keep each other out.
 def try_lock(fd: int) -> bool:
-    """Take the whole file's lock if it is free, without waiting; answer whether it was.
+    """Take the whole file's lock for as long as the descriptor is open, without waiting; return whether it was free.
 
     :raises OSError: when the file system has no locks (ENOLCK, EOPNOTSUPP).
     """
-    answer = _open_file_description("F_OFD_SETLK", fd, fcntl.F_WRLCK)
-    return _flock(fd, fcntl.LOCK_EX, _FLOCK_RETRIES) if answer is None else answer != _HELD
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _asked(fcntl.F_WRLCK))
+    except AttributeError:  # only Linux has them
+        return hold(fd)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # the kernel doesn't know them
+            return hold(fd)
+        if error.errno not in _BUSY:
+            raise
+        return False
+    return True
 
 
-def try_lock_for_process(fd: int) -> bool:
-    """Take the lock for this very process, through an exec and without the children that it forks.
+def hold(fd: int) -> bool:
+    """Take the lock for this process alone: nothing that it forks has it, in whatever language; return whether it was
+    free.
 
-    Only for a program that becomes another one: this older lock goes as soon as the process closes any descriptor of
-    the file.
+    It goes with the process, and when the process closes any descriptor of the file.
 
     :raises OSError: when the file system has no locks (ENOLCK, EOPNOTSUPP).
     """
@@ -45,60 +55,26 @@ def try_lock_for_process(fd: int) -> bool:
     return True
 
 
-def is_locked(fd: int) -> bool:
-    """Whether another opening of the file has the lock."""
-    answer = _open_file_description("F_OFD_GETLK", fd, fcntl.F_WRLCK)
-    if answer is not None:
-        return answer != fcntl.F_UNLCK
-    # flock(2) can't be asked, only tried. Shared, so that two who ask don't hinder each other.
-    if not _flock(fd, fcntl.LOCK_SH, 1):
-        return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return False
+def holder(fd: int) -> int | None:
+    """Return the process, other than this one, that has a lock for writing; ``None`` when none has.
 
+    0 or below when the kernel doesn't tell: the process is in another PID namespace, or it is a lock of an opening.
+    Asking takes nothing, and needs no more than a descriptor open for reading.
 
-def unlock(fd: int) -> None:
-    """Let the lock go, of either kind, for every process that shares this opening of the file."""
-    fcntl.lockf(fd, fcntl.LOCK_UN)
-    if _open_file_description("F_OFD_SETLK", fd, fcntl.F_UNLCK) is None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-
-
-_HELD = -1
-
-
-def _open_file_description(command: str, fd: int, kind: int) -> int | None:
-    """Answer the kind of lock that the kernel tells, ``_HELD`` when another holds it, ``None`` without such locks."""
-    number = getattr(fcntl, command, None)
-    if number is None:
-        return None
+    Source: fcntl(2), F_GETLK.
+    """
     try:
-        answer = fcntl.fcntl(fd, number, _whole_file(kind))
+        # As if to read: locks of others who read are not in the way of that.
+        answer = fcntl.fcntl(fd, fcntl.F_GETLK, _asked(fcntl.F_RDLCK))
     except OSError as error:
-        if error.errno in _BUSY:
-            return _HELD
-        if error.errno in _UNKNOWN:
-            return None
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            return None  # where there are no locks nobody has one
         raise
-    told: int = struct.unpack_from(_FLOCK, answer)[0]
-    return told
+    pid = int.from_bytes(answer[_PID], sys.byteorder, signed=True)
+    return None if int.from_bytes(answer[_TYPE], sys.byteorder) == fcntl.F_UNLCK else pid
 
 
-def _whole_file(kind: int) -> bytes:
-    # Padded to the size of the C structure, which the kernel writes back whole.
-    text = struct.pack(_FLOCK, kind, 0, 0, 0, 0)
-    return text.ljust(-(-len(text) // 8) * 8, b"\0")
-
-
-def _flock(fd: int, kind: int, tries: int) -> bool:
-    # One who only asks holds the shared lock for a moment, so a starter that finds it busy looks again.
-    for remaining in range(tries - 1, -1, -1):
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return True
-        except OSError as error:
-            if error.errno not in _BUSY:
-                raise
-        if remaining:
-            time.sleep(_FLOCK_PAUSE)
-    return False
+def _asked(kind: int) -> bytes:
+    text = bytearray(_SIZE)
+    text[_TYPE] = kind.to_bytes(2, sys.byteorder)
+    return bytes(text)

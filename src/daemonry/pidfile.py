@@ -1,4 +1,4 @@
-"""The pidfile, a lockfile lock over a kernel lock: the lock decides, the text informs."""
+"""The pidfile as a lock of the package lockfile: who wrote it holds it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isnan
 
 from lockfile import LockBase, NotLocked, NotMyLock
 
-from . import kernel_lock, process
+from . import process, seal
 from .forks import give_up_in_children
 from .hold import signals_held_off
 from .pidfile_errors import (
@@ -17,16 +17,17 @@ from .pidfile_errors import (
     PIDFileError,
     PIDFileLocked,
     PIDFileLockTimeout,
-    describe,
 )
-from .pidfile_on_disk import Held, Holder, clear, directory_of, publish, withdraw
-from .pidfile_reading import opened, pid_in, writer
+from .pidfile_on_disk import Held, clear, directory_of, is_own, prepare_for_change, publish, withdraw
+from .pidfile_reading import Holder, holder_of, opened, pid_in, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
     from typing import Union
+
+    from .pidfile_reading import Place
 
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
 
@@ -45,41 +46,41 @@ _PAUSE = 0.05
 # How long a starter that takes away what a crash has left may have that file: half a second is plenty for one that has
 # to share its processor with a hundred others, and all that a start loses whose holder can't be seen from here.
 _CLEARING = 0.5
+# How long another's turn may take.
+_TURN = 0.001
 # How often one attempt finds no file, and then can't make one because there is one: no daemon comes and goes so fast,
 # and signals are held off meanwhile.
 _MOST_ROUNDS = 100
-# Thirty years: any longer wait, an endless one too, is cut to what the clock can be asked to add.
-_FOR_EVER = 1e9
+# The files that locks of this process hold, by device and inode: what else bears its seal was left by a program that
+# has become this one.
+_held: dict[tuple[int, int], Held] = {}
 
 
 class PIDLockFile(LockBase):
-    """A pidfile that is locked for exactly as long as its process lives.
+    """A pidfile that is held by the process that wrote it, for as long as that lives.
 
-    The kernel's lock on the open file is the truth, the pid in it is information. The file exists, whole, from
-    :meth:`acquire` to :meth:`release`; after a crash it is left over but not locked, and the next one takes it away.
-    When somebody else has deleted or replaced the file, this lock still holds what it has locked, but a second start
-    becomes possible; a successor's file is never removed.
+    The file is sealed: it says which process wrote it, and where. It exists, whole, from :meth:`acquire` to
+    :meth:`release`; after a crash it is left over, holds nobody off, and the next one takes it away. When somebody else
+    has deleted or replaced the file, a second start becomes possible; a successor's file is never removed.
 
-    Forked children don't have the lock, whatever they do. Signals are held off while the file is published and while
-    it is released, not while waiting.
+    Forked children don't have it, whatever they do, and nor do programs that the process starts; a program that the
+    process itself becomes by exec has it. Nothing is kept open for it, except a lock of the kernel where a seal can't
+    be tried by all who may ask: without a /proc, and in a PID namespace (a container).
+
+    Signals are held off while the file is published and while it is released, not while waiting.
 
     :param path: the pidfile, made absolute at once.
     :param threaded: there for the interface of ``lockfile``; the lock belongs to the process.
     :param timeout: the default of :meth:`acquire`, in seconds.
-    :param inherit: whether a program that this process becomes by exec keeps the lock, and the programs that it starts
-        don't. Such a lock is lost when the process closes any descriptor of the file; what counts then is the seal that
-        :func:`daemonry.control.find` and the next starter look at.
     """
 
-    def __init__(
-        self, path: AnyPath, threaded: bool = False, timeout: float | None = None, *, inherit: bool = False
-    ) -> None:
+    def __init__(self, path: AnyPath, threaded: bool = False, timeout: float | None = None) -> None:
         _require_seconds(timeout)
         super().__init__(os.path.abspath(os.fsdecode(path)), False, timeout)
         self.unique_name = self.path
-        self.inherit = inherit
         self._held: Held | None = None
         self._was_held = False
+        self._former: tuple[int, int] | None = None
 
     def acquire(self, timeout: float | None = None) -> None:
         """Take the lock and publish the file.
@@ -92,17 +93,18 @@ class PIDLockFile(LockBase):
         :raises PIDFileError: when the file can't be used. Also a ``lockfile.LockFailed``.
         """
         _require_seconds(timeout)
-        patience = min(max(0.0, (self.timeout if timeout is None else timeout) or 0.0), _FOR_EVER)
+        patience = max(0.0, (self.timeout if timeout is None else timeout) or 0.0)
         holder = _persist(self._take, patience)
         if holder is not None:
-            raise (PIDFileLockTimeout if patience else PIDFileLocked)(self.path, holder.pid)
+            raise (PIDFileLockTimeout if patience else PIDFileLocked)(self.path, holder.pid, holder=str(holder))
 
     def release(self) -> None:
-        """Take the file away and let the lock go; a second time does nothing.
+        """Take the file away; a second time does nothing.
 
-        Where the file can't be taken away any more (privileges dropped, root changed) it is emptied.
+        Where it can't be taken away any more (privileges dropped, root changed) a mark beside it says that its daemon
+        has ended in order; see :meth:`prepare_for_change`. Then it is left over as soon as the process has ended.
 
-        :raises PIDFileError: when it can't even be emptied. The lock is gone all the same, and hinders nobody.
+        :raises PIDFileError: when neither can be done, nor the file emptied.
         :raises lockfile.NotMyLock: when another process holds it.
         :raises lockfile.NotLocked: when nobody does and this object never did.
         """
@@ -110,15 +112,17 @@ class PIDLockFile(LockBase):
             held = self._mine()
             if held is not None:
                 self._held, self._was_held = None, True
+                _forget(held)
                 try:
                     withdraw(self.path, held)
                 finally:
-                    held.close()
+                    held.let_go()
                 return
         if self._was_held:
             return
-        if self.is_locked():
-            raise NotMyLock(f"{self.path} is held by {describe(self.read_pid())}, not by this lock")
+        holder = self._holder()
+        if holder is not None:
+            raise NotMyLock(f"{self.path} is held by {holder}, not by this lock")
         raise NotLocked(f"{self.path} is not locked")
 
     def is_locked(self) -> bool:
@@ -126,15 +130,18 @@ class PIDLockFile(LockBase):
 
         :raises PIDFileError: when the file can't be read, or is no regular file.
         """
-        if self._mine() is not None:
-            return True
-        with opened(self.path, os.O_RDONLY) as fd:
-            return fd is not None and (kernel_lock.is_locked(fd) or writer(fd, os.path.basename(self.path)) is not None)
+        return self._mine() is not None or self._holder() is not None
 
     def i_am_locking(self) -> bool:
         """Whether this process holds the lock by this object, and nobody has deleted the file meanwhile."""
         held = self._mine()
-        return held is not None and held.has_descriptor() and os.fstat(held.fd).st_nlink > 0
+        if held is None or held.mark is not None:  # after the change it may well be out of sight
+            return held is not None
+        try:
+            with place_of(self.path) as place:
+                return is_own(place, held)
+        except OSError:
+            return False
 
     def break_lock(self) -> None:
         """Take away a file that a crash has left; there is no need to, for :meth:`acquire` does.
@@ -146,31 +153,57 @@ class PIDLockFile(LockBase):
             raise PIDFileLocked(self.path, os.getpid(), "; it is this process's own")
         holder = _persist(self._clear, 0.0)
         if holder is not None:
-            raise PIDFileLocked(self.path, holder.pid, "; stop that process, the lock goes with it")
+            advice = "; stop that process, the lock goes with it"
+            raise PIDFileLocked(self.path, holder.pid, advice, holder=str(holder))
 
     def read_pid(self) -> int | None:
-        """Answer the pid that the file tells, ``None`` when it tells none. It is information only: see the class."""
+        """Return the pid that the file tells, ``None`` when it tells none. It is information only: see the class."""
         held = self._mine()
-        if held is not None and self.i_am_locking():
-            return pid_in(held.fd)  # not opened anew: closing that again would lose the lock of ``inherit``
+        if held is not None and held.lock is not None and self.i_am_locking():
+            return pid_in(held.lock.fd)  # not opened anew: closing that again would lose the lock
         try:
-            with opened(self.path, os.O_RDONLY) as fd:
-                return None if fd is None else pid_in(fd)
+            with opened(self.path) as found:
+                return None if found is None else pid_in(found[1])
         except PIDFileError:
             return None
 
+    def prepare_for_change(self) -> None:
+        """Be ready for the loss of rights, or of the root directory, in which the file can't be removed any more.
+
+        The context calls it before; so does a program that changes its user or its root itself. From now on no
+        descriptor is open by which the file could be written. :meth:`release` then says by a mark beside the file that
+        the daemon has ended in order.
+
+        :raises PIDFileError: when the mark can't be made.
+        """
+        held = self._mine()
+        if held is not None:
+            prepare_for_change(self.path, held)
+
+    def take_over(self) -> None:
+        """Let a process that this one will fork have the file that this very process has left by an exec.
+
+        A daemon that executes itself anew becomes the launcher of the next one.
+        """
+        try:
+            holder = None if self._mine() is not None else self._holder()
+        except PIDFileError:  # who tries to take it says what is wrong with it
+            return
+        if holder is not None and holder.process is not None and holder.pid == os.getpid() and holder.certain:
+            self._former = None if self._is_held_here() else (os.getpid(), holder.process.born)
+
     @property
     def descriptors(self) -> list[int]:
-        """The descriptor of the lock, if this process holds it by this object."""
+        """The descriptors that are open for the lock, if this process holds it by this object: most often none."""
         held = self._mine()
-        return [held.fd] if held is not None and held.has_descriptor() else []
+        return held.descriptors if held is not None else []
 
     def give_up(self) -> None:
         """Close this process's copy of the lock without releasing it; called in forked children."""
         held, self._held = self._held, None
         self._was_held = False
         if held is not None:
-            held.close()
+            held.let_go()
 
     def __exit__(self, *_exc_info: object) -> None:
         # A forked child leaves the with-block as well, and has nothing to release.
@@ -180,42 +213,62 @@ class PIDLockFile(LockBase):
     def _mine(self) -> Held | None:
         return self._held if self._held is not None and self._held.pid == os.getpid() else None
 
+    def _holder(self) -> Holder | None:
+        # Asked first: where this process has a lock of the kernel's, closing another descriptor would lose it.
+        if self._is_held_here():
+            return _this_process()
+        with opened(self.path) as found:
+            return None if found is None else holder_of(found[1], found[0])
+
+    def _is_held_here(self) -> bool:
+        """Whether any object of this process holds the file."""
+        if not _held:
+            return False
+        try:
+            with place_of(self.path) as place:
+                return _is_held(place)
+        except OSError:
+            return False
+
     def _take(self) -> Holder | None:
         if self._mine() is not None:
-            return Holder(pid=os.getpid(), seen=True)
+            return _this_process()
         try:
-            with signals_held_off(), directory_of(self.path) as directory:
-                return self._take_in(directory)
+            with signals_held_off(), directory_of(self.path) as place:
+                return self._take_in(place)
         except BaseException:
             # A signal that was held off until the file was there: an acquire that raises has not acquired.
             if self._mine() is not None:
                 self.release()
             raise
 
-    def _take_in(self, directory: int) -> Holder | None:
+    def _take_in(self, place: Place) -> Holder | None:
         for _ in range(_MOST_ROUNDS):
-            holder = clear(self.path, directory)
+            holder = self._clear_in(place)
             if holder is not None:
                 return holder
-            held = publish(self.path, directory, self._lock)
+            held = publish(place)
             if held is not None:
                 self._hold(held)
                 return None
-        return Holder(pid=None, seen=False)
-
-    def _lock(self, fd: int) -> bool:
-        if not self.inherit:
-            return kernel_lock.try_lock(fd)
-        os.set_inheritable(fd, True)
-        return kernel_lock.try_lock_for_process(fd)
+        return Holder(process=None)
 
     def _clear(self) -> Holder | None:
-        with signals_held_off(), directory_of(self.path) as directory:
-            return clear(self.path, directory)
+        with signals_held_off(), directory_of(self.path) as place:
+            return self._clear_in(place)
+
+    def _clear_in(self, place: Place) -> Holder | None:
+        return _this_process() if _is_held(place) else clear(place, self._is_left_by_us)
+
+    def _is_left_by_us(self, holder: Holder) -> bool:
+        """Whether it is this very process, that no object holds the file for, or that which this one was forked by."""
+        found = holder.process
+        return found is not None and (found.pid == os.getpid() or (found.pid, found.born) == self._former)
 
     def _hold(self, held: Held) -> None:
         self._held = held
         self._was_held = False
+        _held[held.found.st_dev, held.found.st_ino] = held
         give_up_in_children(self)
 
 
@@ -231,10 +284,8 @@ class TimeoutPIDLockFile(PIDLockFile):
         acquire_timeout: float | None = None,
         threaded: bool = False,
         timeout: float | None = None,
-        *,
-        inherit: bool = False,
     ) -> None:
-        super().__init__(path, threaded, timeout if acquire_timeout is None else acquire_timeout, inherit=inherit)
+        super().__init__(path, threaded, timeout if acquire_timeout is None else acquire_timeout)
 
     @property
     def acquire_timeout(self) -> float | None:
@@ -255,14 +306,31 @@ def _require_seconds(timeout: object) -> None:
     raise ValueError(f"timeout: must be seconds or None, not {timeout!r}")
 
 
+def _this_process() -> Holder:
+    return Holder(process=seal.own_process() or process.unseen(os.getpid()), certain=True, number=os.getpid())
+
+
+def _is_held(place: Place) -> bool:
+    """Whether an object of this process holds the file of this place."""
+    if not _held:
+        return False
+    found = place.look()
+    held = None if found is None else _held.get((found.st_dev, found.st_ino))
+    return held is not None and held.pid == os.getpid() and is_own(place, held)
+
+
+def _forget(held: Held) -> None:
+    _held.pop((held.found.st_dev, held.found.st_ino), None)
+
+
 def _persist(attempt: Callable[[], Holder | None], patience: float) -> Holder | None:
-    """Try until nobody is in the way; answer who still is when the patience, in seconds, is at its end."""
+    """Try until nobody is in the way; return who still is when the patience, in seconds, is at its end."""
     start = time.monotonic()
     while True:
         holder = attempt()
         if holder is None:
             return None
-        left = start + max(patience, 0.0 if holder.seen else _CLEARING) - time.monotonic()
+        left = start + max(patience, 0.0 if holder.process is not None else _CLEARING) - time.monotonic()
         if left <= 0:
             return holder
         _await_change(holder, min(left, _PAUSE))
@@ -270,6 +338,5 @@ def _persist(attempt: Callable[[], Holder | None], patience: float) -> Holder | 
 
 def _await_change(holder: Holder, seconds: float) -> None:
     if holder.pid is None or holder.pid == os.getpid() or process.wait_for_exit(holder.pid, seconds):
-        # Ended but still locked: a program that it became or forked keeps the lock, or the number is of another pid
-        # namespace. There is no exit to wait for then.
-        time.sleep(min(seconds, 0.001 if holder.pid else _PAUSE))
+        # Somebody whom nobody sees, or who has just the turn to take the file away: there is no exit to wait for.
+        time.sleep(min(seconds, _TURN if holder.number is None else _PAUSE))

@@ -41,13 +41,13 @@ class PIDFileLocked(DaemonError, AlreadyLocked, BlockingIOError):
     """Another process holds the pidfile.
 
     :ivar path: ``str``, the pidfile.
-    :ivar pid: ``int``, the holder's process, or ``None`` when the file doesn't tell.
+    :ivar pid: ``int``, the holder's process, or ``None`` when it can't be seen from here.
     """
 
     __module__ = "daemonry.pidfile"
 
-    def __init__(self, path: str, pid: int | None, advice: str = "") -> None:
-        super().__init__(errno.EAGAIN, f"cannot lock {path}: held by {describe(pid)}{advice}")
+    def __init__(self, path: str, pid: int | None, advice: str = "", holder: str | None = None) -> None:
+        super().__init__(errno.EAGAIN, f"cannot lock {path}: held by {holder or describe(pid)}{advice}")
         self.path = path
         self.pid = pid
 

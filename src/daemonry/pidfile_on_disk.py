@@ -1,242 +1,364 @@
-"""The pidfile on disk: published whole, judged when it is left over, taken away.
+"""The pidfile on disk: published whole and sealed, judged when it is left over, taken away.
 
-Whoever has the kernel's lock on the file that bears the name is its owner; all here keep to that.
+Nothing is kept open: the seal says whose the file is. Where that is not enough, its process holds a lock on it as well.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack, contextmanager, suppress
+import stat
+import time
+from contextlib import contextmanager, suppress
 
-from . import kernel_lock, process, seal
+from . import pidfile_mark, process, seal
 from .closing import close, out_of_reach
 from .errors import advice_on
 from .pidfile_errors import PIDFileError, refuse
-from .pidfile_reading import can_have_written, fault_of, opened, pid_in, writer
-from .record import Record
-from .walk import at_directory
+from .pidfile_reading import Holder, Place, fault_of, holder_of, opened_at, pid_in, place_of
+from .pidfile_turn import turn_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MODE = 0o644
+# What says at the end that the file is gone with its directory, or out of sight.
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+# What link(2) says where there are no hard links; EACCES and EPERM, because the draft could be made in the directory.
+_NO_LINKS = (errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+# The PID namespace of the system itself; see PROC_PID_INIT_INO in the kernel's proc_ns.h.
+_MOST_WAITS = 200
+_WAIT = 0.001
+_OF_THE_SYSTEM = "pid:[4026531836]"
 
 
-class Held(Record):
-    """The lock as this process has it."""
+class Held:
+    """A pidfile as this process has it."""
 
-    fd: int
-    pid: int
-    device: int
-    inode: int
+    def __init__(self, found: os.stat_result) -> None:
+        self.pid = os.getpid()
+        self.found = found
+        self.lock: Kept | None = None
+        """Has the kernel's lock, where one is held."""
+        self.mark: Kept | None = None
+        """Leads to the mark, where the file itself may be out of reach at the end."""
 
-    def is_file(self, found: os.stat_result) -> bool:
-        """Whether this is the file that was locked."""
-        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are open for it."""
+        return [kept.fd for kept in (self.lock, self.mark) if kept is not None and kept.is_open]
 
-    def has_descriptor(self) -> bool:
-        """Whether the number still is the lock's: the program may have closed it, and opened another file there."""
+    def let_go(self) -> None:
+        """Close what is open for it."""
+        fds, self.lock, self.mark = self.descriptors, None, None
+        close(*fds)
+
+
+class Kept:
+    """A descriptor that stays open, unless the program closes what it doesn't know."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._found = os.fstat(fd)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the number still leads there, and not to what the program has opened since."""
         try:
-            return self.found() is not None
+            return os.path.samestat(os.fstat(self.fd), self._found)
         except OSError:
             return False
 
-    def found(self) -> os.stat_result | None:
-        """Answer what the kernel tells of the locked file, ``None`` when the number is not the lock's any more.
-
-        :raises OSError: when it can't be asked.
-        """
-        try:
-            found = os.fstat(self.fd)
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-            return None
-        return found if self.is_file(found) else None
-
-    def close(self) -> None:
-        """Close the descriptor, which lets the lock go unless somebody else has a copy."""
-        if self.has_descriptor():
-            close(self.fd)
-
-
-class Holder(Record):
-    """Who is in the way; the file may not tell.
-
-    Not ``seen``: no living process has written the file that is locked. It may be out of sight, or somebody has the
-    file of a dead one for a moment, to take it away.
-    """
-
-    pid: int | None
-    seen: bool
-
 
 @contextmanager
-def directory_of(path: str) -> Iterator[int]:
-    """Hold the pidfile's directory open, so that all names of one attempt mean files in the same place."""
-    directory = os.path.dirname(path)
-    with ExitStack() as stack:
-        try:
-            fd = stack.enter_context(at_directory(directory))
-        except OSError as error:
-            refuse(path, error, f"{error.strerror}: directory {directory}{advice_on(error)}")
-        yield fd
+def directory_of(path: str) -> Iterator[Place]:
+    """Hold the pidfile's directory open.
 
-
-def clear(path: str, directory: int) -> Holder | None:
-    """Take away a file that nobody holds; answer who holds it when somebody does."""
+    :raises PIDFileError: when it is not there, or not to be reached.
+    """
+    way = place_of(path)
     try:
-        with opened(path, os.O_RDWR, directory) as fd:
-            return None if fd is None else _clear_opened(path, directory, fd)
-    except PIDFileError as refusal:
-        if refusal.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        with opened(path, os.O_RDONLY, directory) as fd:
-            if fd is None:  # its holder has released it meanwhile
-                return None
-            if kernel_lock.is_locked(fd):
-                return _holder_of(fd, os.path.basename(path))
-        raise
-
-
-def _clear_opened(path: str, directory: int, fd: int) -> Holder | None:
-    if not _lock(path, fd):
-        return _holder_of(fd, os.path.basename(path))
-    # Locked by us now, so nobody who keeps to the rules takes it away or puts another in its place.
-    name = os.path.basename(path)
-    pid = writer(fd, name)
-    if pid is not None:
-        return Holder(pid=pid, seen=True)
+        place = way.__enter__()
+    except OSError as error:
+        refuse(path, error, f"{error.strerror}: directory {os.path.dirname(path)}{advice_on(error)}")
     try:
-        if os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(fd)):
-            _judge(path, directory, fd)
-            os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass  # its holder has released it since we opened it
+        yield place
+    finally:
+        way.__exit__(None, None, None)
+
+
+def clear(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
+    """Take away a file that nobody holds; return who holds it when somebody does.
+
+    :param is_ours: whether a holder stands for whoever asks, so that the file is left over all the same.
+    """
+    with opened_at(place) as fd:
+        if fd is None:
+            return None
+        holder = holder_of(fd, place)
+    if holder is not None and not is_ours(holder):
+        return holder
+    try:
+        with turn_at(place) as is_mine:
+            return _take_away(place, is_ours) if is_mine else Holder(process=None)
     except OSError as error:
         if isinstance(error, PIDFileError):
             raise
-        refuse(path, error)
+        refuse(place.path, error)
+
+
+def _take_away(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
+    # Looked at once more, for another may have had the turn since. From now on nobody takes the name from the file but
+    # who has put it there, and he is gone.
+    with opened_at(place) as fd:
+        if fd is None:
+            return None
+        holder = holder_of(fd, place)
+        if holder is not None and not is_ours(holder):
+            return holder
+        if os.fstat(fd).st_nlink > 1:
+            _remove_drafts(place, os.fstat(fd))
+        fault = fault_of(fd, "look at it and remove it")
+        if fault:
+            raise PIDFileError(place.path, fault, errno.EPERM)
+        found = place.look()
+        if found is not None and os.path.samestat(found, os.fstat(fd)):
+            _unlink_left_over(place, found)
     return None
 
 
-def _holder_of(fd: int, name: str) -> Holder:
-    pid = pid_in(fd)
-    return Holder(pid=pid, seen=pid is not None and can_have_written(pid, fd, name))
-
-
-def _lock(path: str, fd: int) -> bool:
+def _unlink_left_over(place: Place, found: os.stat_result) -> None:
     try:
-        return kernel_lock.try_lock(fd)
-    except OSError as error:
-        refuse(path, error)
+        pidfile_mark.remove(place)
+        os.unlink(place.name, dir_fd=place.directory)
+    except PermissionError as error:  # a sticky directory, in which each may take away his own
+        reason = f"{error.strerror}; this user may not take away the file that is there, which is user {found.st_uid}'s"
+        refuse(place.path, error, reason)
 
 
-def _judge(path: str, directory: int, fd: int) -> None:
-    """Refuse a left-over file that a stranger may have put there."""
-    _remove_drafts(path, directory, fd)
-    fault = fault_of(fd, "look at it and remove it")
-    if fault:
-        raise PIDFileError(path, fault, errno.EPERM)
-
-
-def publish(path: str, directory: int, lock: Callable[[int], bool]) -> Held | None:
-    """Make the file, written and locked before it has its name; answer ``None`` when there is one.
-
-    The name comes last: nothing that fails has left a file then.
-    """
-    name = os.path.basename(path)
+def publish(place: Place) -> Held | None:
+    """Make the file, whole and sealed before it has its name; return ``None`` when there is one."""
     try:
-        fd, draft = _draft(name, directory)
-        try:
-            try:
-                _fill(fd, name, lock)
-                found = os.fstat(fd)
-                source = f"/proc/self/fd/{fd}" if draft is None else draft
-                os.link(source, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=draft is None)
-            finally:
-                if draft is not None:
-                    with suppress(FileNotFoundError):  # who else may write here has taken it away
-                        os.unlink(draft, dir_fd=directory)
-        except BaseException:
-            close(fd)
-            raise
+        made = _link_unnamed(place) if hasattr(os, "O_TMPFILE") and hasattr(os, "link") else None
+        found = made if made is not None else _link_draft(place)
+        if found is None:
+            return None
+        held = Held(found)
+        if not (seal.is_on(found) and _is_seen_by_all()):
+            _lock_for_life(place, held)
+        return held
     except FileExistsError:
         return None
     except OSError as error:
-        refuse(path, error)
-    return Held(fd=fd, pid=os.getpid(), device=found.st_dev, inode=found.st_ino)
+        refuse(place.path, error)
 
 
-def _fill(fd: int, name: str, lock: Callable[[int], bool]) -> None:
-    os.fchmod(fd, _MODE)
-    _write_whole(fd, b"%d\n" % os.getpid())
-    own = process.look(os.getpid())
-    if own is not None:  # else there is no /proc here, and nobody asks for the seal either
-        seal.put_on(fd, own, name)
-    if not lock(fd):
-        # Nobody else can hold it, for the file has no name yet: the file system, or a sandbox, has no locks.
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+def _link_unnamed(place: Place) -> os.stat_result | None:
+    """Publish a file that has had no name; return ``None`` where there is no such thing.
+
+    :raises FileExistsError: when the pidfile's name is taken.
+    """
+    try:
+        fd = os.open(".", os.O_RDWR | os.O_CLOEXEC | os.O_TMPFILE, _MODE, dir_fd=place.directory)
+    except OSError as error:
+        # EOPNOTSUPP: not in this file system; EISDIR and EINVAL: not in this kernel.
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+        return None
+    try:
+        found = _fill(fd, place)
+        os.link(f"/proc/self/fd/{fd}", place.name, dst_dir_fd=place.directory, follow_symlinks=True)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        # ENOENT: no /proc.
+        if error.errno not in (*_NO_LINKS, errno.ENOENT):
+            raise
+        return None
+    finally:
+        close(fd)
+    return found
 
 
-def _write_whole(fd: int, text: bytes) -> None:
+def _link_draft(place: Place) -> os.stat_result | None:
+    """Publish a file that has had another name; return ``None`` when the pidfile's name is taken."""
+    _remove_drafts(place)
+    draft = f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    fd = os.open(draft, flags, _MODE, dir_fd=place.directory)
+    try:
+        try:
+            found = _fill(fd, place)
+        finally:
+            close(fd)  # before it loses the name: FUSE and NFS keep the name of a file that is open
+        return found if _name(draft, place) else None
+    finally:
+        with suppress(FileNotFoundError):  # renamed, or who else may write here has taken it away
+            os.unlink(draft, dir_fd=place.directory)
+
+
+def _name(draft: str, place: Place) -> bool:
+    """Give the draft the pidfile's name; return whether that was free."""
+    try:
+        os.link(draft, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory, follow_symlinks=False)
+    except (FileExistsError, FileNotFoundError):
+        return False
+    except AttributeError:  # Android's Python
+        return _rename(draft, place)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _rename(draft, place)
+    return True
+
+
+def _rename(draft: str, place: Place) -> bool:
+    # It would take away what has the name, so all who can't link do it one after the other.
+    with turn_at(place) as is_mine:
+        if not is_mine or place.look() is not None:
+            return False
+        os.rename(draft, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+        return True
+
+
+def _fill(fd: int, place: Place) -> os.stat_result:
+    """Write and seal the file; return what it is then."""
+    found = os.fstat(fd)
+    if stat.S_IMODE(found.st_mode) != _MODE:  # the umask
+        os.fchmod(fd, _MODE)
+    text = b"%d\n" % os.getpid()
     # Half a number is another process's. What is left is written again, for that tells why it could not be.
     while text:
         text = text[os.write(fd, text) :]
+    return seal.put_on(fd, found, place.sealed_as)
 
 
-def _draft(name: str, directory: int) -> tuple[int, str | None]:
-    """Open a new file that has no name yet, or, where there is no such thing, one with a name that nobody looks for."""
-    flags = os.O_RDWR | os.O_CLOEXEC
-    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
-        try:
-            return out_of_reach(os.open(".", flags | os.O_TMPFILE, _MODE, dir_fd=directory)), None
-        except OSError as error:
-            # EOPNOTSUPP: not in this file system; EISDIR and EINVAL: not in this kernel.
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
-                raise
-    draft = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
-    made = os.open(draft, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE, dir_fd=directory)
-    return out_of_reach(made), draft
+def _is_seen_by_all() -> bool:
+    """Whether this process has its number for everybody, so that the seal can be tried on it."""
+    try:
+        return os.readlink("/proc/self/ns/pid") == _OF_THE_SYSTEM
+    except FileNotFoundError:  # a system without such namespaces
+        return True
+    except OSError:
+        return False
 
 
-def _remove_drafts(path: str, directory: int, fd: int) -> None:
-    """Take away the second name of a left-over file whose maker was killed between link and unlink."""
-    if os.fstat(fd).st_nlink == 1:
-        return
-    start = f".{os.path.basename(path)}."
-    for name in os.listdir(os.path.dirname(path)):
-        if name.startswith(start):
-            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if os.path.samestat(found, os.fstat(fd)):
-                os.unlink(name, dir_fd=directory)
+def _lock_for_life(place: Place, held: Held) -> None:
+    """Lock the published file as well, for those who can't try the seal on this process.
+
+    By another opening than it was written by: FUSE and NFS keep the other name of a file that is open.
+    """
+    from . import kernel_lock
+
+    try:
+        with _own_turn(place):
+            with opened_at(place, os.O_RDWR) as fd:
+                if fd is None or not os.path.samestat(os.fstat(fd), held.found):
+                    raise OSError(errno.EBUSY, "it was taken away at once, by somebody who can't see this process")
+                held.lock = Kept(out_of_reach(os.dup(fd)))
+            if not kernel_lock.hold(held.lock.fd):
+                raise OSError(errno.EBUSY, "somebody else has locked it at once")
+    except BaseException:
+        held.let_go()
+        withdraw(place.path, held)
+        raise
+
+
+@contextmanager
+def _own_turn(place: Place) -> Iterator[None]:
+    """Wait for our turn, so that who has just found the file without a lock can't take it away any more."""
+    for _ in range(_MOST_WAITS):
+        with turn_at(place) as is_mine:
+            if is_mine:
+                yield
+                return
+        time.sleep(_WAIT)
+    raise OSError(errno.EBUSY, "other starts are in the way")
+
+
+def _remove_drafts(place: Place, left_over: os.stat_result | None = None) -> None:
+    """Take away the drafts of starters that were killed; one of them may be a second name of what is left over."""
+    start = f".{place.name}."
+    for name in _names(place.directory):
+        number = name[len(start) :].partition(".")[0] if name.startswith(start) else ""
+        if number.isdigit() and (_is_gone(int(number)) or _is_same(name, place, left_over)):
+            with suppress(FileNotFoundError, PermissionError):
+                os.unlink(name, dir_fd=place.directory)
+
+
+def _names(directory: int) -> list[str]:
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.listdir(fd)
+    finally:
+        close(fd)
+
+
+def _is_gone(number: int) -> bool:
+    found = process.look(number)
+    return not process.exists(number) if found is None else not found.alive
+
+
+def _is_same(name: str, place: Place, other: os.stat_result | None) -> bool:
+    try:
+        found = os.stat(name, dir_fd=place.directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return other is not None and os.path.samestat(found, other)
+
+
+def is_own(place: Place, held: Held) -> bool:
+    """Whether our own file still bears the name."""
+    found = place.look()
+    if found is None or not (os.path.samestat(found, held.found) and stat.S_ISREG(found.st_mode)):
+        return False
+    if found.st_mtime_ns == held.found.st_mtime_ns:
+        return True
+    # Written to since, or another file that has got its inode's number.
+    with opened_at(place) as fd:
+        return fd is not None and pid_in(fd) == held.pid
 
 
 def withdraw(path: str, held: Held) -> None:
-    """Unlink our own file, never another's; empty it where it can't be unlinked."""
-    name = os.path.basename(path)
+    """Take our own file away, never another's; say in another way that it is over where it can't be taken away.
+
+    :raises PIDFileError: when that can't be done either.
+    """
+    trouble = None
     try:
         # Looked at and taken away in one directory, for its path may lead to another the second time.
-        with directory_of(path) as directory:
-            is_own = held.is_file(os.stat(name, dir_fd=directory, follow_symlinks=False))
-            if is_own and (held.has_descriptor() or _is_left_by_us(path, directory)):
-                os.unlink(name, dir_fd=directory)
-    except OSError:  # not to be seen or not to be touched from here: then what is left of it says nothing any more
-        pass
+        with directory_of(path) as place:
+            if is_own(place, held):
+                os.unlink(place.name, dir_fd=place.directory)
+                if held.mark is not None:
+                    pidfile_mark.remove(place)
+                return
+    except OSError as error:  # not to be seen or not to be touched from here
+        trouble = error
+    if held.mark is not None and held.mark.is_open:
+        pidfile_mark.write(held.mark.fd, held.found)
+    elif trouble is not None and trouble.errno not in _NOT_THERE:
+        _empty(path, held, trouble)
+
+
+def _empty(path: str, held: Held, trouble: OSError) -> None:
     try:
-        found = held.found()
-        if found is not None and found.st_nlink:
-            # Unlocked first: an empty file is never seen while it is held.
-            kernel_lock.unlock(held.fd)
-            os.ftruncate(held.fd, 0)
-    except OSError as error:
-        reason = f"{error.strerror}; it is not locked any more, so the next start takes it away once it can"
-        raise PIDFileError(path, reason, error.errno, "remove") from error
+        with directory_of(path) as place, opened_at(place, os.O_WRONLY) as fd:
+            if fd is not None and os.path.samestat(os.fstat(fd), held.found):
+                os.ftruncate(fd, 0)
+    except OSError:
+        reason = (
+            f"{getattr(trouble, 'reason', trouble.strerror)}; the next start takes it away, once this process has ended"
+        )
+        raise PIDFileError(path, reason, trouble.errno, "remove") from trouble
 
 
-def _is_left_by_us(path: str, directory: int) -> bool:
-    """Whether the file is ours though our descriptor is closed: nothing keeps its inode's number from a successor's."""
-    with opened(path, os.O_RDONLY, directory) as fd:
-        return fd is not None and pid_in(fd) == os.getpid() and not kernel_lock.is_locked(fd)
+def prepare_for_change(path: str, held: Held) -> None:
+    """Keep a way to say that it is over, and none to write the pidfile: rights or the root directory are to change."""
+    if held.mark is None:
+        with directory_of(path) as place:
+            held.mark = Kept(out_of_reach(pidfile_mark.make(place)))
+    if held.lock is not None and held.lock.is_open:
+        close(held.lock.fd)
+    held.lock = None

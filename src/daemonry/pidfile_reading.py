@@ -1,4 +1,4 @@
-"""A pidfile as anybody may read it: opened without a trap, its number, and whether a stranger may have written it.
+"""A pidfile as anybody may read it: opened without a trap, who holds it, and whether a stranger may have written it.
 
 It takes nothing, and needs neither the package lockfile nor what that brings along: monitors ask in a loop.
 """
@@ -11,8 +11,10 @@ import stat
 import time
 from contextlib import contextmanager
 
-from . import process, seal
+from . import kernel_lock, pidfile_mark, process, seal
 from .closing import close
+from .process import Process
+from .record import Record
 from .walk import at_directory
 
 TYPE_CHECKING = False
@@ -28,38 +30,111 @@ _CLOCK_SLACK = 1.0
 _EXISTING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
+class Place(Record):
+    """Where a pidfile lies, or shall: a name in a directory that is held open while it is looked at."""
+
+    path: str
+    name: str
+    directory: int
+
+    @property
+    def sealed_as(self) -> bytes:
+        """What the seal says of it."""
+        return seal.place_of(self.directory, self.name)
+
+    def look(self) -> os.stat_result | None:
+        """Return what bears the name, a link itself; ``None`` when nothing does."""
+        try:
+            return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+
+class Holder(Record):
+    """Who holds a pidfile: ``process`` where that is certain, or the process that may have written it.
+
+    :ivar certain: ``bool``, whether it is the one whose seal the file bears, or that it names and that has the kernel's
+        lock on it.
+    :ivar number: ``int``, what the file says.
+    :ivar locker: ``int``, which process has the kernel's lock, as :func:`kernel_lock.holder` tells it.
+    """
+
+    process: Process | None
+    certain: bool = False
+    number: int | None = None
+    locker: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, ``None`` when it can't be seen."""
+        return self.process.pid if self.process is not None else None
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it lives, and nothing can be said of it here."""
+        return self.process is None and (self.locker == 0 or (self.locker is None and self.number is not None))
+
+    def __str__(self) -> str:
+        if self.process is not None:
+            return str(self.process)
+        if not self.is_unseen:
+            return "another process"
+        says = "" if self.number is None else f"; its file says {self.number}"
+        return f"a process that can't be seen from here (another PID namespace, a container, or hidepid){says}"
+
+
 @contextmanager
-def opened(path: str, mode: int, directory: int | None = None) -> Iterator[int | None]:
-    """Open the file that is there, never making one and never following a link; ``None`` when there is none."""
+def place_of(path: str) -> Iterator[Place]:
+    """Hold the pidfile's directory open, so that all names mean files in the same place."""
+    directory, name = os.path.split(path)
+    with at_directory(directory) as fd:
+        yield Place(path=path, name=name or ".", directory=fd)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[tuple[Place, int] | None]:
+    """Open the file that is there, never making one and never following a link; ``None`` when there is none.
+
+    :raises OSError: a :class:`~daemonry.pidfile.PIDFileError`, when it can't be opened or is no regular file.
+    """
     try:
-        fd = _open(path, mode | _EXISTING, directory)
+        walk = place_of(path)
+        place = walk.__enter__()
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        refuse(path, error)
+    try:
+        with opened_at(place) as fd:
+            yield None if fd is None else (place, fd)
+    finally:
+        walk.__exit__(None, None, None)
+
+
+@contextmanager
+def opened_at(place: Place, mode: int = os.O_RDONLY) -> Iterator[int | None]:
+    """Open the file of this place as :func:`opened` does."""
+    try:
+        fd = os.open(place.name, mode | _EXISTING, dir_fd=place.directory)
     except FileNotFoundError:
         yield None
         return
     except OSError as error:
         if error.errno == errno.ELOOP:
-            its_own = error.strerror == os.strerror(errno.ELOOP)
-            refuse(path, error, "it is a symbolic link, which can lead anywhere; remove it" if its_own else None)
+            refuse(place.path, error, "it is a symbolic link, which can lead anywhere; remove it")
         if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
-            refuse(path, error, _NOT_REGULAR)
+            refuse(place.path, error, _NOT_REGULAR)
         if error.errno == errno.EACCES:
-            refuse(path, error, f"{error.strerror}; this user may not open the file that is there")
-        refuse(path, error)
+            refuse(place.path, error, f"{error.strerror}; this user may not open the file that is there")
+        refuse(place.path, error)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            refuse(path, OSError(errno.EINVAL, ""), _NOT_REGULAR)
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            refuse(place.path, OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, ""), _NOT_REGULAR)
         yield fd
     finally:
         close(fd)
-
-
-def _open(path: str, flags: int, directory: int | None) -> int:
-    if directory is not None:
-        return os.open(os.path.basename(path), flags, dir_fd=directory)
-    if os.geteuid() != 0:
-        return os.open(path, flags)
-    with at_directory(os.path.dirname(path)) as found:
-        return os.open(os.path.basename(path), flags, dir_fd=found)
 
 
 def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
@@ -103,29 +178,54 @@ def is_number_alone(fd: int) -> bool:
     return content == b"" or (content.isdigit() and pid_in(fd) is not None)
 
 
-def writer(fd: int, name: str) -> int | None:
-    """Answer the living process that wrote the file, though it has no lock on it any more; ``None`` when it is gone.
+def holder_of(fd: int, place: Place) -> Holder | None:
+    """Return who holds the file of this place, ``None`` when nobody does: then it is left over.
 
-    A program that closes every descriptor that it doesn't know loses its lock.
+    Its seal decides. What bears none is another program's: a lock for writing decides, or a living process that it
+    names and that is older than it.
     """
-    pid = pid_in(fd)
-    # Our own number: this very program, started anew by exec, or a predecessor's number that we were given.
-    if pid is None or pid == os.getpid():
+    found, number = os.fstat(fd), pid_in(fd)
+    named = process.look(number) if number is not None else None
+    if named is not None and named.alive and seal.fits(found, named, place.sealed_as):
+        return Holder(process=named, certain=True, number=number)
+    return _locker_of(fd, found, number, place) or _supposed(found, number, named)
+
+
+def _locker_of(fd: int, found: os.stat_result, number: int | None, place: Place) -> Holder | None:
+    """Return who has the kernel's lock for writing, where the seal has said nothing."""
+    pid = kernel_lock.holder(fd)
+    if pid is None:
         return None
-    return pid if can_have_written(pid, fd, name) else None
+    locker = process.look(pid) if pid > 0 else None
+    certain = locker is not None and (pid == number or _is_inner(locker, found, number, place))
+    if locker is None and pid > 0:
+        locker = process.unseen(pid)
+    return Holder(process=locker, certain=certain, number=number, locker=pid)
 
 
-def can_have_written(pid: int, fd: int, name: str) -> bool:
-    """Whether the process with the file's number lives and is its writer by the seal, or may be, being older.
-
-    If it is younger, the number was given out again. Enough to keep from starting beside it, never to signal it.
-    """
-    found = process.look(pid)
-    if found is None or not found.alive:
+def _is_inner(locker: Process, found: os.stat_result, number: int | None, place: Place) -> bool:
+    """Whether it is the file's writer, who lives in a PID namespace below and has another number there."""
+    if number is None:
         return False
-    # A file of the future was written by another clock, and its age says nothing.
-    written = os.fstat(fd).st_mtime
-    return seal.fits(fd, found, name) or found.started <= written <= time.time() + _CLOCK_SLACK
+    return seal.fits(found, Process(**{**locker.fields(), "pid": number}), place.sealed_as)
+
+
+def _supposed(found: os.stat_result, number: int | None, named: Process | None) -> Holder | None:
+    if number is None:
+        return None
+    if named is None:
+        # Sealed by a process that may well be this one, only that nobody here can look at it.
+        return Holder(process=None, number=number) if seal.is_on(found) and process.exists(number) else None
+    # If it is younger than the file, the number was given out again; and a file of the future was written by another
+    # clock, so that its age says nothing. Enough to keep from starting beside it, never to signal it.
+    may_be = named.alive and not seal.is_on(found) and named.started <= found.st_mtime <= time.time() + _CLOCK_SLACK
+    return Holder(process=named, number=number) if may_be else None
+
+
+def has_ended_in_order(fd: int, place: Place) -> bool:
+    """Whether the daemon of a file that nobody holds has ended in order: it has emptied it, or said so by its mark."""
+    found = os.fstat(fd)
+    return found.st_size == 0 or pidfile_mark.is_set(place, found)
 
 
 def pid_in(fd: int) -> int | None:

@@ -254,6 +254,7 @@ class Plan:
         _require_usable_lock(lock)
         if "lock_pidfile" in self._steps:
             _require_file_of_its_own(lock, self.redirected)
+            getattr(lock, "take_over", bool)()
         return Pidfile(lock=lock)
 
     @cached_property

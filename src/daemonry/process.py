@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from math import inf
 
 from . import bare
 from .closing import close
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# Milliseconds, in the C int that poll(2) takes.
-_LONGEST_POLL = 2**31 - 1
+# Milliseconds: a day. poll(2) takes no more than a C int of them, and longer waits are made of many.
+_LONGEST_POLL = 86_400_000
 _FORKED_ONLY = 0x40
+TICKS = os.sysconf("SC_CLK_TCK")
+"""In how many parts the kernel counts a second."""
 
 
 class Process(Record):
@@ -47,7 +50,7 @@ class Process(Record):
         return self.name if self.name.isprintable() else ascii(self.name)[1:-1]
 
     def __str__(self) -> str:
-        return f"process {self.pid} ({self.printable_name})"
+        return f"process {self.pid} ({self.printable_name})" if self.name else f"process {self.pid}"
 
 
 def look(pid: int) -> Process | None:
@@ -56,6 +59,22 @@ def look(pid: int) -> Process | None:
     Source: proc_pid_stat(5) where there is a /proc, else ps(1).
     """
     return _from_proc(pid) if os.path.exists("/proc/self/stat") else _from_ps(pid)
+
+
+def unseen(pid: int) -> Process:
+    """Return what is known of a living process of which the system says nothing."""
+    return Process(pid=pid, name="", state="R", parent=0, group=0, session=0, started=0.0, born=0)
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process of this number, be it one that can't be seen (hidepid=, no /proc); kill(2)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _from_proc(pid: int) -> Process | None:
@@ -75,7 +94,7 @@ def _from_proc(pid: int) -> Process | None:
         parent=int(parent),
         group=int(group),
         session=int(session),
-        started=_boot_time() + ticks / os.sysconf("SC_CLK_TCK"),
+        started=_boot_time() + ticks / TICKS,
         born=ticks,
     )
 
@@ -218,28 +237,43 @@ def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
     return False
 
 
-def wait_for_exit(pid: int, timeout: float, born: int | None = None) -> bool:
-    """Wait until the process ``pid`` has ended, for ``timeout`` seconds at most; answer whether it has.
+def wait_for_exit(pid: int, timeout: float | None, born: int | None = None) -> bool:
+    """Wait until the process ``pid`` has ended; return whether it has.
 
     Wakes at the exit where the kernel has pidfds. A handler of a signal that raises ends the wait.
 
+    :param timeout: seconds to wait at most; ``None`` for ever.
     :param born: which of all processes that have or had this number is meant; ``None`` for the one that has it now.
     """
     try:
         handle = _open_pidfd(pid)
     except ProcessLookupError:
         return True
+    deadline = None if timeout is None else time.monotonic() + timeout
     if handle is None:
-        return _watch_for_exit(pid, timeout, born)
+        return _watch_for_exit(pid, deadline, born)
     with handle:
         if born is not None and not _is(pid, born):
             return True
-        poll = bare.poll()
-        poll.register(handle.fd, bare.POLLIN)
         try:
-            return bool(poll.poll(min(max(0.0, timeout) * 1000, _LONGEST_POLL)))
+            return _await_exit(handle, deadline)
         except OSError:  # no memory for it: looking now and then takes none
-            return _watch_for_exit(pid, timeout, born)
+            return _watch_for_exit(pid, deadline, born)
+
+
+def _await_exit(handle: _Pidfd, deadline: float | None) -> bool:
+    poll = bare.poll()
+    poll.register(handle.fd, bare.POLLIN)
+    while True:
+        left = _left(deadline) * 1000
+        if poll.poll(min(left, _LONGEST_POLL)):
+            return True
+        if left <= _LONGEST_POLL:
+            return False
+
+
+def _left(deadline: float | None) -> float:
+    return inf if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 class _Pidfd:
@@ -271,12 +305,10 @@ def _is(pid: int, born: int | None) -> bool:
     return found is not None and found.alive and born in (None, found.born)
 
 
-def _watch_for_exit(pid: int, timeout: float, born: int | None) -> bool:
-    deadline = time.monotonic() + timeout
-    while True:
-        if not _is(pid, born):
-            return True
-        left = deadline - time.monotonic()
+def _watch_for_exit(pid: int, deadline: float | None, born: int | None) -> bool:
+    while _is(pid, born):
+        left = _left(deadline)
         if left <= 0:
             return False
         bare.sleep(min(left, 0.02))
+    return True

@@ -1,72 +1,104 @@
-"""The seal of a pidfile: the part of its time stamp below the second says which process wrote it.
+"""The seal of a pidfile: its time of modification is a digest of the process that wrote it and of where it lies.
 
-The lock alone can't tell who holds it, and the number in the file can be another's by now. Not a second line, which
-``kill $(cat web.pid)`` would take for a process; not a second file, which can be left behind; not an extended
-attribute, which the file systems of many /run don't have.
+The number in the file can be another process's by now. Not a second line, which ``kill $(cat web.pid)`` would take for
+a process; not a second file, which can be left behind; not an extended attribute, which many file systems don't have.
+
+The date is one of the last century: writing to a file sets its date to now, and only its owner, or root, can set
+another. So who can but write to the file can't seal it.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import zlib
+from contextlib import suppress
+from functools import lru_cache
+
+from . import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .process import Process
 
 _SECOND = 10**9
-# Nanoseconds. Some file systems keep no finer time.
-_UNIT = 100
+# The seconds from 1980, where FAT begins to count, every other one, for it counts no finer: some 329 million, a prime.
+_FIRST = 315_619_200
+_STEP = 2
+_SEALS = 330_999_959
+# The part below the second tells starts of the system apart, in the microseconds that all file systems keep who keep
+# more than whole seconds. None is zero.
+_UNIT = 1000
+_BOOTS = 999_983
 
 
-def put_on(fd: int, process: Process, name: str = "") -> None:
-    """Seal the file, which will have this name, as written by this process now, or less than a second ago."""
-    now = time.time_ns()
-    sealed = now - now % _SECOND + _mark(fd, process, name)
-    # Never later than now: a process that is given this one's number next must be younger than the file.
-    os.utime(fd, ns=(now, sealed if sealed <= now else sealed - _SECOND))
-    if is_lost(fd):
-        # Then its age has to do: cut to a whole second, the file would be older than a process that has just started.
-        os.utime(fd, ns=(now, now - now % _SECOND + _SECOND))
+def own_process() -> Process | None:
+    """Return what the system says of this process, asked once; ``None`` where it says nothing."""
+    return _seen(os.getpid())
 
 
-def fits(fd: int, process: Process, name: str = "") -> bool:
-    """Whether the file of this name bears the seal of this process.
+@lru_cache(maxsize=1)
+def _seen(pid: int) -> Process | None:
+    return process.look(pid)
+
+
+def place_of(directory: int, name: str) -> bytes:
+    """Return what the seal says of the place: the same by every way to the directory, also from another root."""
+    # Not its device: an overlay's directories can lie on another one than their files, whose own is in the seal.
+    return b"%d %s" % (os.fstat(directory).st_ino, os.fsencode(name))
+
+
+def put_on(fd: int, found: os.stat_result, place: bytes) -> os.stat_result:
+    """Seal the file, which will be at this place, as written by this process; return what it is then.
+
+    It bears no seal where the system says nothing of this process, or the file system keeps another date.
+    """
+    own = own_process()
+    if own is None:
+        return os.fstat(fd)
+    stamp = _seconds(found, own, place) * _SECOND + _boot()
+    with suppress(OSError):  # some FUSE file systems know no times
+        os.utime(fd, ns=(time.time_ns(), stamp))
+    return os.fstat(fd)
+
+
+def fits(found: os.stat_result, writer: Process, place: bytes) -> bool:
+    """Whether the file of this place bears the seal of this process.
 
     No copy of the file does, nor what was written to since, nor another daemon's that was put in its place.
     """
-    return os.fstat(fd).st_mtime_ns % _SECOND == _mark(fd, process, name)
+    second, part = divmod(found.st_mtime_ns, _SECOND)
+    # Zero: of a writer, or on a reader's side, where /proc is cut so that the start of the system can't be told
+    # (ProcSubset=pid, a container), and on file systems of whole seconds.
+    return second == _seconds(found, writer, place) and (part == 0 or _boot() in (0, part))
 
 
-def is_lost(fd: int) -> bool:
-    """Whether the file system keeps whole seconds only, so that no seal can be on its files."""
-    found = os.fstat(fd)
-    # The time of change as well, which nobody can set: whole seconds in the other may be somebody's, or an archive's.
-    return found.st_mtime_ns % _SECOND == 0 == found.st_ctime_ns % _SECOND
+def is_on(found: os.stat_result) -> bool:
+    """Whether the file bears a seal, be it whose it may."""
+    return _FIRST <= found.st_mtime < _FIRST + _STEP * _SEALS
 
 
-def _mark(fd: int, process: Process, name: str) -> int:
-    found = os.fstat(fd)
-    born = process.born - _offset()
-    text = b"%d %d %d %d %s%s" % (process.pid, born, found.st_dev, found.st_ino, _boot(), os.fsencode(name))
-    return (1 + zlib.crc32(text) % (_SECOND // _UNIT - 1)) * _UNIT
+def _seconds(found: os.stat_result, writer: Process, place: bytes) -> int:
+    text = b"%d %d %d %d %s" % (writer.pid, writer.born - _offset(os.getpid()), found.st_dev, found.st_ino, place)
+    # Against accidents alone, so the remainder of a division will do: who may set the date may write the number too.
+    return _FIRST + _STEP * (int.from_bytes(text, "big") % _SEALS)
 
 
-def _offset() -> int:
+@lru_cache(maxsize=1)
+def _offset(_pid: int) -> int:
     # In ticks. The kernel shows a process's start by the reader's own clock, and each time namespace may have another.
     try:
-        with open("/proc/self/timens_offsets", "rb") as file:
+        with open("/proc/self/timens_offsets", "rb", 0) as file:
             words = file.read().partition(b"boottime")[2].split()
     except OSError:  # a kernel without such namespaces
         return 0
-    return int(words[0]) * os.sysconf("SC_CLK_TCK") if words else 0
+    return int(words[0]) * process.TICKS if words else 0
 
 
-def _boot() -> bytes:
+@lru_cache(maxsize=1)
+def _boot() -> int:
     # Of a directory that outlives the system's start, where numbers and ticks begin anew; see random(4).
     try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return file.read()
+        with open("/proc/sys/kernel/random/boot_id", "rb", 0) as file:
+            return _UNIT * (1 + int.from_bytes(file.read(), "big") % _BOOTS)
     except OSError:
-        return b""
+        return 0

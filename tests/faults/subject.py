@@ -47,9 +47,8 @@ def context_of(place: str, options: dict[str, Any]) -> DaemonContext:
         os.environ.update(NOTIFY_SOCKET=f"{place}/notify", SYSTEMD_EXEC_PID=str(os.getpid()))
     if given.pop("draft", False):
         del os.O_TMPFILE
-    inherit = bool(given.pop("inherit", False))
     if given.pop("pidfile", True):
-        given["pidfile"] = PIDLockFile(f"{place}/subject.pid", inherit=inherit)
+        given["pidfile"] = PIDLockFile(f"{place}/subject.pid")
     if given.pop("jail", False):
         given["chroot_directory"] = f"{place}/jail"
     if given.pop("stdout", False):

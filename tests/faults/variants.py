@@ -17,7 +17,6 @@ OTHERS: dict[str, dict[str, object]] = {
     "stdout": {"stdout": True},
     "environment": {"environment": {"GIVEN": "with one of its own"}},
     "logging": {"log": True},
-    "inherited lock": {"inherit": True},
     "no unnamed files": {"draft": True},
     "service manager": {"notify": True, "ready": "manual"},
 }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from ..control import find_surely
+from ..control import find_surely, has_crashed
 from ..errors import ControlError
 from . import places
 from .screen import paint, span, table
@@ -72,12 +71,12 @@ def status(options: argparse.Namespace, screen: Screen) -> int:
 
 def _state_of(target: Target) -> tuple[int, Daemon | None, str | None]:
     try:
-        daemon = find_surely(target.pidfile)
+        daemon, has_left_it = has_crashed(target.pidfile)
     except ControlError as error:
         return IS_UNKNOWN, None, str(error)
     if daemon is not None:
         return IS_RUNNING, daemon, None
-    return (IS_DEAD_WITH_PIDFILE if os.path.lexists(target.pidfile) else IS_NOT_RUNNING), None, None
+    return (IS_DEAD_WITH_PIDFILE if has_left_it else IS_NOT_RUNNING), None, None
 
 
 def _more(daemon: Daemon | None, doubt: str | None) -> str:

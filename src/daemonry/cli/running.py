@@ -167,7 +167,7 @@ def _pidfile(options: argparse.Namespace) -> Any:
         return None
     from ..pidfile import PIDLockFile
 
-    return PIDLockFile(target.pidfile, inherit=not options.restart)
+    return PIDLockFile(target.pidfile)
 
 
 def _readiness(options: argparse.Namespace) -> Readiness:

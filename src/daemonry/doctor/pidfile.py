@@ -52,12 +52,14 @@ def _faults(found: Pidfile, subject: Subject) -> list[str]:
 
 
 def pidfile_lock(subject: Subject) -> Answer:
-    """A lock of the kernel, which goes with the process: a number alone outlives it, and comes to mean another."""
+    """A seal, or a lock of the kernel, of that process alone: a number outlives it, and comes to mean another."""
     found = None
     with suppress(NoPidfile):
         found = subject.pidfile
     if found is None:
         return None, "no pidfile", ""
+    if found.holder == subject.pid:
+        return well("held")
     holders = None
     with suppress(PermissionError, Untold):
         holders = [each for each in subject.descriptors if os.path.samestat(each.found, found.found) and each.is_locked]

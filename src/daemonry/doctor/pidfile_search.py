@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 
 from .. import kernel_lock
-from ..pidfile_reading import opened, pid_in
+from ..pidfile_reading import holder_of, opened, pid_in
 from ..record import Record
 from .open_file import DELETED
 
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from ..pidfile_reading import Holder
     from .open_file import Descriptor
 
 
 class Pidfile(Record):
-    """A pidfile: ``number`` is the process on its first line, ``path`` as far as it is known."""
+    """A pidfile: ``number`` is the process on its first line, ``path`` as far as it is known.
+
+    ``holder`` is the process whose seal it bears.
+    """
 
     path: str
     found: os.stat_result
     number: int | None
     locked: bool
+    holder: int | None
 
 
 class NoPidfile(Exception):
@@ -36,8 +41,8 @@ class NoPidfile(Exception):
 def at(path: str) -> Pidfile | None:
     """:raises NoPidfile: when what is there is none."""
     try:
-        with opened(path, os.O_RDONLY) as fd:
-            return None if fd is None else _behind(fd, path)
+        with opened(path) as found:
+            return None if found is None else _behind(found[1], path, holder_of(found[1], found[0]))
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise PermissionError(error.errno, str(error)) from error
@@ -55,14 +60,20 @@ def among(
         # No larger than postmaster.pid gets. To open a file is not without effects, see fcntl(2), "Leases".
         if stat.S_ISREG(each.found.st_mode) and 0 < each.found.st_size <= 4096:
             with suppress(OSError), reopened(each) as fd:
-                candidates.append((_behind(fd, _path_of(each)), each.is_locked))
+                candidates.append((_behind(fd, _path_of(each), None), each.is_locked))
     own = [found for found, _ in candidates if found.number in numbers]
     locked = [found for found, is_locked in candidates if is_locked and found.path.endswith(".pid")]
     return next(iter((*own, *locked)), None)
 
 
-def _behind(fd: int, path: str) -> Pidfile:
-    return Pidfile(path=path, found=os.fstat(fd), number=pid_in(fd), locked=kernel_lock.is_locked(fd))
+def _behind(fd: int, path: str, holder: Holder | None) -> Pidfile:
+    return Pidfile(
+        path=path,
+        found=os.fstat(fd),
+        number=pid_in(fd),
+        locked=kernel_lock.holder(fd) is not None,
+        holder=holder.pid if holder is not None and holder.certain else None,
+    )
 
 
 def _path_of(descriptor: Descriptor) -> str:

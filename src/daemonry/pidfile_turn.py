@@ -1,0 +1,79 @@
+"""Whose turn it is among several starters to take a left-over pidfile away.
+
+A lock on the pidfile itself would not do: who may but read it can have one for reading, and keep every starter from
+locking it. So it is a file of its own beside it that nobody else can open; it is there for the length of the turn.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+
+from . import kernel_lock
+from .closing import close
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .pidfile_reading import Place
+
+_MODE = 0o600
+
+
+@contextmanager
+def turn_at(place: Place) -> Iterator[bool]:
+    """Take the turn if nobody has it; yield whether it is ours.
+
+    :raises OSError: when the directory can't be written, or its file system has no locks.
+    """
+    name = f".{place.name}.turn"
+    fd = _opened(name, place.directory)
+    if fd is None:
+        yield False
+        return
+    try:
+        if not (kernel_lock.try_lock(fd) and _is_named(fd, name, place.directory)):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            # While it is locked: who opens it before this finds, once it has the lock, that it has lost its name.
+            os.unlink(name, dir_fd=place.directory)
+    finally:
+        close(fd)
+
+
+def _opened(name: str, directory: int) -> int | None:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, _MODE, dir_fd=directory)
+    except PermissionError:
+        if _is_just_made(name, directory):
+            return None
+        raise
+    found = os.fstat(fd)
+    if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+        close(fd)
+        raise OSError(errno.EPERM, f"{name} beside it is another user's, or no file; remove it")
+    if stat.S_IMODE(found.st_mode) != _MODE:  # the umask
+        os.fchmod(fd, _MODE)
+    return fd
+
+
+def _is_just_made(name: str, directory: int) -> bool:
+    """Whether it is another starter's of ours, whose umask has left it without rights for a moment."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _is_named(fd: int, name: str, directory: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(fd))
+    except FileNotFoundError:
+        return False
