@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,24 @@ def test_the_default_signal_map_of_one_context_is_not_that_of_another() -> None:
 def test_a_misspelt_keyword_is_an_error(kind: type[DaemonContext]) -> None:
     with pytest.raises(TypeError, match="wroking_directory"):
         kind(wroking_directory="/")
+
+
+@pytest.mark.parametrize("kind", [DaemonContext, Free, Options])
+def test_the_signature_that_tools_see_names_every_option(kind: type[Options]) -> None:
+    """Though what is misspelt gets advice: no parameter takes whatever comes."""
+    parameters = inspect.signature(kind).parameters
+    assert set(parameters) == set(DEFAULTS)
+    assert all(each.kind is inspect.Parameter.KEYWORD_ONLY for each in parameters.values())
+    assert parameters["umask"].annotation == "int"
+
+
+def test_a_type_error_of_a_subclass_is_its_own() -> None:
+    class Own(DaemonContext):
+        def _set_up(self) -> None:
+            raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        Own()
 
 
 def test_an_option_is_given_by_its_name_only() -> None:

@@ -16,6 +16,27 @@ if TYPE_CHECKING:
     StreamTarget = Union[AnyPath, int, Any, None]
 
 
+def _telling_of_options(initialise: Any) -> Any:
+    """Wrap an ``__init__`` so that its refusal of what it was given names the class, and the option that may be meant.
+
+    Not by a parameter that takes whatever comes: the signature is what tools show and check.
+    """
+
+    def __init__(self: Options, *positions: object, **options: object) -> None:
+        try:
+            initialise(self, *positions, **options)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                from .misspelt import told_of
+
+                told_of(error, type(self).__name__, positions, options, initialise)
+            raise
+
+    __init__.__wrapped__ = initialise  # type: ignore[attr-defined]
+    __init__.__doc__, __init__.__qualname__ = initialise.__doc__, initialise.__qualname__
+    return __init__
+
+
 class Options:
     """The options of a :class:`~daemonry.DaemonContext`, as the user wrote them.
 
@@ -37,8 +58,8 @@ class Options:
     :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open, and no others;
         ``None`` for all that the program has opened itself, so that only what was inherited is closed.
     :param preserve_logging: whether the descriptors of all logging handlers stay open; if not, the handlers are closed.
-    :param pidfile: a context manager that is entered while the program is still privileged, such as a
-        :class:`~daemonry.pidfile.PIDLockFile`; ``None`` for none.
+    :param pidfile: path of the pidfile, which means a :class:`~daemonry.pidfile.PIDLockFile` made with it; or a context
+        manager that is entered while the program is still privileged; ``None`` for none.
     :param stdin: what descriptor 0 becomes: ``None`` (``/dev/null``, or unchanged if the program doesn't fork), a path,
         a descriptor, a file, or an object without descriptor, which becomes ``sys.stdin``.
     :param stdout: the same for descriptor 1; a path is opened to append, made with mode 0640 and given to ``uid``.
@@ -90,7 +111,7 @@ class Options:
         detach_process: bool | None = None,
         files_preserve: Iterable[Any] | None = None,
         preserve_logging: bool = True,
-        pidfile: AbstractContextManager[Any] | None = None,
+        pidfile: AbstractContextManager[Any] | AnyPath | None = None,
         stdin: StreamTarget = None,
         stdout: StreamTarget = None,
         stderr: StreamTarget = None,
@@ -119,6 +140,9 @@ class Options:
         self.start_timeout = start_timeout
         self._ready_when = ready
         self._set_up()
+
+    if not TYPE_CHECKING:
+        __init__ = _telling_of_options(__init__)
 
     @property
     def prevent_core(self) -> bool | None:
