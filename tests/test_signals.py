@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import unittest.mock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -236,3 +237,62 @@ def test_the_default_map_ignores_the_terminals_stop_signals(daemons: Daemons) ->
         os.kill(pid, number)
     assert facts_of(pid).state != "T"
     daemons.stop(pid)
+
+
+# What can be called as a handler is
+
+
+class Callable:
+    def __call__(self) -> None:
+        """Be asked too late: only functions are looked at."""
+
+    def method(self, signum: int, frame: object, more: int = 3) -> None:
+        """Be a handler."""
+
+    def short(self, signum: int) -> None:
+        """Be none."""
+
+    @staticmethod
+    def static(signum: int, frame: object) -> None:
+        """Be a handler."""
+
+    @classmethod
+    def of_class(cls, *numbers: object) -> None:
+        """Be a handler."""
+
+
+def named_only(signum: int, frame: object, *, more: int) -> None:
+    """Be none."""
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda *_: None,
+        lambda signum, *_: None,
+        lambda signum, frame=None, more=1: None,
+        lambda signum, frame, *, more=1: None,
+        Callable(),
+        Callable().method,
+        Callable.static,
+        Callable().of_class,
+        functools.partial(print, "x"),
+        print,
+        Exception,
+        unittest.mock.Mock(),
+        "reopen_streams",
+        "request_stop",
+    ],
+)
+def test_what_can_be_called_with_two_arguments_or_cannot_be_asked_is_a_handler(handler: Any) -> None:
+    assert DaemonContext(signal_map={"HUP": handler}).plan()
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [lambda: None, lambda signum: None, lambda a, b, c: None, Callable().short, named_only, "close", "check_options"],
+)
+def test_what_cannot_be_called_with_two_arguments_is_refused_before_the_start(handler: Any) -> None:
+    """Else it would be found at the first signal, which may come months later, and end the daemon."""
+    with pytest.raises(InvalidOption, match=r"signal_map: 'HUP': .* can't be called with a number and a frame"):
+        DaemonContext(signal_map={"HUP": handler}).plan()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Python sets these to be ignored when it starts, so that a broken pipe and a file that is too large are exceptions.
 IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ", "SIGXFZ")
 _NEVER_CAUGHT = ("SIGKILL", "SIGSTOP")
+# See the module inspect, CO_VARARGS.
+_TAKES_ANY_NUMBER = 0x04
 
 
 class SignalMap(Record):
@@ -64,7 +66,7 @@ def resolve(targets: Mapping[Any, Target], methods: object) -> SignalMap:
     for key, target in items:
         number = _number_of(key)
         if number in handlers:
-            raise InvalidOption("signal_map", f"{name_of(number)} is given twice")
+            raise InvalidOption("signal_map", f"{name_of(number)} is given twice: leave one out")
         handlers[number] = _handler_of(key, target, methods)
         names[name_of(number)] = _description_of(target)
     return SignalMap(handlers=handlers, names=names)
@@ -78,9 +80,10 @@ def _number_of(key: Any) -> int:
     # All these are ints, and signal.SIG_IGN would mean SIGHUP.
     is_other = isinstance(number, (bool, signal.Handlers, signal.Sigmasks))
     if is_other or not isinstance(number, int) or number not in signal.valid_signals():
-        raise InvalidOption("signal_map", f"{key!r} is no signal of this system")
+        near = _near(str(key).upper(), signal.Signals.__members__)
+        raise InvalidOption("signal_map", f"{key!r} is no signal of this system{near or ', such as SIGHUP'}")
     if name_of(number) in _NEVER_CAUGHT:
-        raise InvalidOption("signal_map", f"{name_of(number)} can't be caught or ignored")
+        raise InvalidOption("signal_map", f"{name_of(number)} can't be caught or ignored: leave it out")
     return int(number)
 
 
@@ -98,11 +101,44 @@ def _handler_of(key: object, target: Target, methods: object) -> Any:
     if isinstance(target, str):
         handler = getattr(methods, target, None)
         if not callable(handler):
-            raise InvalidOption("signal_map", f"{key!r}: {target!r} is no method of {type(methods).__name__}")
+            near = _near(target, dir(methods)) or ", such as terminate"
+            raise InvalidOption("signal_map", f"{key!r}: {target!r} is no method of {type(methods).__name__}{near}")
+        _require_two_arguments(key, target, handler)
         return handler
-    if isinstance(target, signal.Handlers) or callable(target):
+    if isinstance(target, signal.Handlers):
         return target
-    raise InvalidOption("signal_map", f"{key!r}: {target!r} is no handler")
+    if callable(target):
+        _require_two_arguments(key, _description_of(target), target)
+        return target
+    raise InvalidOption(
+        "signal_map", f"{key!r}: {target!r} is no handler: give a function, a method's name, or None to ignore it"
+    )
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, names, n=1)
+    return f", did you mean {found[0]}?" if found else ""
+
+
+# Not by the module inspect, which would make a start dearer by half.
+def _require_two_arguments(key: object, name: str, handler: Any) -> None:
+    """Refuse a function that can't be called as handlers are; others than Python's own can't be asked."""
+    is_bound = isinstance(handler, type(StopWish().make))
+    function = handler.__func__ if is_bound else handler
+    if type(function) is type(name_of) and not _takes(function, 3 if is_bound else 2):
+        advice = "give it two parameters, such as (signum, frame)"
+        raise InvalidOption("signal_map", f"{key!r}: {name} can't be called with a number and a frame: {advice}")
+
+
+def _takes(function: Any, given: int) -> bool:
+    """Whether a function of Python's can be called with so many positional arguments."""
+    code = function.__code__
+    least = code.co_argcount - len(function.__defaults__ or ())
+    most = given if code.co_flags & _TAKES_ANY_NUMBER else code.co_argcount
+    named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return least <= given <= most and not {*named} - {*(function.__kwdefaults__ or ())}
 
 
 def _description_of(target: Any) -> str:
