@@ -43,7 +43,7 @@ REFUSING = """
             "pidfile",
             "this process holds the lock already",
         ),
-        ("context.pidfile = '/run/a.pid'; attempt()", "pidfile", "such as PIDLockFile(path), not '/run/a.pid'"),
+        ("context.pidfile = 7; attempt()", "pidfile", "must be a path, or a context manager such as PIDLockFile(path)"),
     ],
 )
 def test_a_context_is_not_opened_where_it_would_do_harm(
@@ -116,12 +116,31 @@ done.set()
         assert launched.stderr == ""
 
 
-@pytest.mark.parametrize("pidfile", ["text", b"bytes", "path"])
-def test_a_path_is_no_pidfile(pidfile: str | bytes, tmp_path: Path) -> None:
-    """Not even where a Path is a context manager of no use, as it is up to Python 3.12."""
-    given = tmp_path / "daemon.pid" if pidfile == "path" else pidfile
-    with pytest.raises(InvalidOption, match=r"pidfile: must be a context manager such as PIDLockFile\("):
-        DaemonContext(pidfile=given).plan()
+@pytest.mark.parametrize("kind", ["{!r}", "os.fsencode({!r})", "pathlib.Path({!r})", "os.path.relpath({!r})"])
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_path_as_pidfile_is_a_lock_on_it(daemons: Daemons, kind: str, detach: bool) -> None:
+    """Whatever it is written as: in the file is the daemon, a second one is refused, and at the end it is gone."""
+    path = daemons.directory / "some.pid"
+    daemons.launch(
+        f"""
+        import os, pathlib
+        from daemonry import DaemonContext, PIDLockFile
+        from daemonry.pidfile import DaemonAlreadyRunning
+        pidfile = {kind.format(str(path))}
+        with DaemonContext(pidfile=pidfile, detach_process={detach}, ready="manual", working_directory=".") as context:
+            assert context.pidfile == pidfile
+            assert PIDLockFile({str(path)!r}).read_pid() == os.getpid()
+            if os.fork() == 0:
+                try:
+                    DaemonContext(pidfile=pidfile, detach_process=False).open()
+                except DaemonAlreadyRunning as error:
+                    os._exit(error.pid != os.getppid())
+            assert os.wait()[1] == 0
+            context.ready()
+        """
+    ).check()
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+    assert not path.exists()
 
 
 OPENED = """

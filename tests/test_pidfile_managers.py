@@ -216,8 +216,8 @@ def test_a_context_manager_may_swallow_the_exception_of_the_body(daemons: Daemon
     assert launched.stdout == "went on\n"
 
 
-@pytest.mark.parametrize("pidfile", ["'/run/x.pid'", "object()", "3", "__import__('threading').Lock"])
+@pytest.mark.parametrize("pidfile", ["object()", "3", "__import__('threading').Lock"])
 def test_what_is_no_context_manager_is_refused_with_advice(daemons: Daemons, pidfile: str) -> None:
     launched = daemons.launch(f"from daemonry import DaemonContext\nDaemonContext(pidfile={pidfile}).open()")
     assert launched.status == 1
-    assert "pidfile: must be a context manager such as PIDLockFile(path), not" in launched.stderr
+    assert "pidfile: must be a path, or a context manager such as PIDLockFile(path), not" in launched.stderr

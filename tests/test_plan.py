@@ -245,7 +245,7 @@ BAD: dict[str, list[tuple[str, Any]]] = {
         ("stdout", True),
     ],
     "lock_pidfile": [
-        ("pidfile", "/run/a.pid"),
+        ("pidfile", ""),
         ("pidfile", object()),
         ("pidfile", PIDLockFile),
     ],
@@ -312,7 +312,8 @@ def test_the_files_of_a_context_without_drop_privileges_stay_the_user_s() -> Non
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("umask", "022"), ("uid", "nobody at all"), ("pidfile", "a.pid"), ("signal_map", {"X": None})]
+    ("option", "value"),
+    [("umask", "022"), ("uid", "nobody at all"), ("pidfile", "a\0.pid"), ("signal_map", {"X": None})],
 )
 def test_what_cannot_be_meant_costs_no_fork_and_changes_nothing(daemons: Daemons, option: str, value: Any) -> None:
     launched = daemons.launch(

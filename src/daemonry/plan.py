@@ -250,7 +250,7 @@ class Plan:
 
     @cached_property
     def pidfile(self) -> Pidfile:
-        lock = self._options.pidfile
+        lock = lock_of(self._options.pidfile)
         _require_usable_lock(lock)
         if "lock_pidfile" in self._steps:
             _require_file_of_its_own(lock, self.redirected)
@@ -338,7 +338,9 @@ def _variables(given: Any) -> dict[str, str] | None:
         raise InvalidOption("environment", f"must be a mapping or None, not {given!r}") from error
     for name, value in items:
         if not _can_be_variable(name, value):
-            raise InvalidOption("environment", f"{name!r}: {value!r} can't be a variable")
+            raise InvalidOption(
+                "environment", f"{name!r}: {value!r} can't be a variable: it takes two texts, and no = in the name"
+            )
     return dict(items)
 
 
@@ -351,6 +353,19 @@ def _can_be_variable(name: Any, value: Any) -> bool:
     return text and name != "" and "=" not in name and not any(b"\0" in each for each in encoded)
 
 
+def lock_of(pidfile: Any) -> Any:
+    """Answer the lock that the option means: a path is that of a :class:`~daemonry.pidfile.PIDLockFile`.
+
+    :raises InvalidOption: when it is a text that can't be a path.
+    """
+    if not isinstance(pidfile, (str, bytes, os.PathLike)):
+        return pidfile
+    path = filesystem.text_of(pidfile, "pidfile")
+    from .pidfile import PIDLockFile
+
+    return PIDLockFile(path)
+
+
 def _require_file_of_its_own(lock: Any, found: Iterable[streams.Stream]) -> None:
     path = getattr(lock, "path", None)
     for stream in found:
@@ -360,17 +375,15 @@ def _require_file_of_its_own(lock: Any, found: Iterable[streams.Stream]) -> None
             and isinstance(stream.source, str)
             and os.path.realpath(stream.source) == os.path.realpath(path)
         ):
-            raise InvalidOption("pidfile", f"{path} is the file of {stream.name} already")
+            raise InvalidOption("pidfile", f"{path} is the file of {stream.name} already: choose another")
 
 
 def _require_usable_lock(lock: Any) -> None:
     if lock is None:
         return
     kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(lock).__mro__}
-    # Up to Python 3.12 a Path is a context manager as well, of no use to anybody.
-    managed = hasattr(type(lock), "__enter__") and hasattr(type(lock), "__exit__")
-    if not managed or isinstance(lock, os.PathLike):
-        raise InvalidOption("pidfile", f"must be a context manager such as PIDLockFile(path), not {lock!r}")
+    if not (hasattr(type(lock), "__enter__") and hasattr(type(lock), "__exit__")):
+        raise InvalidOption("pidfile", f"must be a path, or a context manager such as PIDLockFile(path), not {lock!r}")
     if "lockfile.sqlitelockfile.SQLiteLockFile" in kinds:
         raise InvalidOption("pidfile", "SQLiteLockFile has a connection, which the closing of descriptors would cut")
     if "lockfile.pidlockfile.PIDLockFile" in kinds and not os.path.isabs(lock.path):
