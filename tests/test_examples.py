@@ -111,7 +111,11 @@ def test_custom_steps_echoes_and_raises_its_limit(daemons: Daemons) -> None:
 def test_custom_steps_names_the_step_that_it_added(daemons: Daemons) -> None:
     (daemons.directory / "echo.sock").touch()
     said = daemons.launch(EXAMPLES / "custom_steps.py", "echo.pid", "echo.sock").check(1).stderr
-    assert said == "echo: cannot start the daemon: step bind_socket: Address already in use\n"
+    assert re.fullmatch(
+        r"echo: cannot start the daemon: step bind_socket: Address already in use, "
+        r"in line \d+ of .*custom_steps.py: self.socket.bind\(self.address\)\n",
+        said,
+    )
     assert not (daemons.directory / "echo.pid").exists()
 
 

@@ -65,6 +65,13 @@ def test_what_limits_core_files_is_loaded_where_they_are_limited(daemons: Daemon
         ) == prevent
 
 
+def test_a_start_loads_nothing_for_messages_that_it_does_not_need(daemons: Daemons) -> None:
+    loaded = loaded_by(daemons, "import daemonry\nwith daemonry.DaemonContext(detach_process=False): pass")
+    assert "daemonry.context" in loaded
+    of_messages = {"daemonry.frames", "daemonry.advice", "daemonry.misspelt", "difflib", "inspect"}
+    assert loaded.isdisjoint(of_messages)
+
+
 def test_lockfile_comes_with_the_pidfile(daemons: Daemons) -> None:
     loaded = loaded_by(daemons, "import daemonry.pidfile")
     assert {"daemonry.pidfile", "lockfile"} <= loaded

@@ -164,7 +164,8 @@ def test_a_start_that_hangs_is_ended_in_time(daemons: Daemons, place: str) -> No
     told = start(daemons, failing("signal.pause()", place=place, options="start_timeout=0.75"))
     said(told, errno=errno.ETIMEDOUT)
     assert told["step"] == ("begin_work" if place == "step" else "body")
-    assert told["message"] == "not ready after 0.75 seconds; the daemon has been ended"
+    awaited = "begin_work was not done" if place == "step" else "the body did not call ready()"
+    assert told["message"] == f"not ready after 0.75 seconds: {awaited}; the daemon has been ended"
     assert "signal.pause()" in told["traceback"]
     assert has_left(daemons) == set()
 

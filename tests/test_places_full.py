@@ -28,7 +28,8 @@ def test_a_log_that_cannot_be_made_for_want_of_an_inode_refuses_the_start(daemon
             launched = daemons.launch(SUBJECT, way, log, "", "", detach, through=place.through).check(1)
             assert launched.stdout == (
                 f"redirect_streams\n{errno.ENOSPC}\n"
-                f"cannot start the daemon: step redirect_streams: No space left on device: {log}\n"
+                f"cannot start the daemon: step redirect_streams: No space left on device: {log}; "
+                f"the file system at {place.path} can have no more files: remove some there\n"
             )
         assert place.names() == []
         assert daemons.alive() == []

@@ -79,8 +79,8 @@ VANISHING = """
 @pytest.mark.parametrize(
     ("what", "step", "message"),
     [
-        ("stdout", "redirect_streams", "No such file or directory: {0}/log"),
-        ("stderr", "redirect_streams", "No such file or directory: {0}/log"),
+        ("stdout", "redirect_streams", "No such file or directory: {0}/log; there is no directory {0}"),
+        ("stderr", "redirect_streams", "No such file or directory: {0}/log; there is no directory {0}"),
         ("pidfile", "lock_pidfile", "cannot lock {0}/pid: No such file or directory: directory {0}"),
         ("working_directory", "change_working_directory", "No such file or directory: {0}"),
         pytest.param(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STOREYS = (
     {"bare", "errors", "record", "ids", "libc", "frames"},
     {"forks", "hold", "closing"},
-    {"process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
+    {"advice", "process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
     {"pidfile_errors", "pidfile_mark", "pidfile_turn", "seal", "walk"},
     {"witness", "pidfile_reading", "log_file"},
     {"launcher"},
@@ -43,7 +43,7 @@ STOREYS = (
         "service_manager",
         "watchdog",
     },
-    {"schedule", "identity"},
+    {"schedule", "misspelt", "identity"},
     {"options", "plan", "failures"},
     {"ending"},
     {"lifecycle"},

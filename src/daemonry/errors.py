@@ -128,6 +128,8 @@ class Terminated(SystemExit):
 
 _ADVICE = {
     numbers.EMFILE: "raise the limit, see ulimit -n",
+    numbers.ENOSPC: "make room there",
+    numbers.EDQUOT: "this user's share of that file system is used up: make room there",
     numbers.ENFILE: "all that the system allows are open, see lsof(8)",
     numbers.ESTALE: "its server no longer knows it: mount it anew, or choose a local place",
 }

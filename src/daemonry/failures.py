@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
-from . import report
+from . import filesystem, report
 from .errors import DaemonError, DaemonStartError, DaemonTraceback, Terminated, advice_on
 from .signals import name_of
 
@@ -22,7 +23,7 @@ def prepare() -> None:
     import ast  # noqa: F401
     import tokenize  # noqa: F401
 
-    from . import frames  # noqa: F401
+    from . import advice, frames  # noqa: F401
 
     report.prepare()
 
@@ -78,11 +79,35 @@ def message_of(error: BaseException) -> str:
         return error.message
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         parts = [str(part) for part in (error.strerror, error.filename, error.filename2) if part is not None]
-        return ": ".join(parts) + advice_on(error)
+        return ": ".join(parts) + _place_of(error) + _advice_on(error)
     text = _text_of(error)
     if text and (isinstance(error, OSError) or _kind_of_lock_error(error)):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place_of(error: OSError) -> str:
+    """Say which line of the program an error of the system comes from, where it doesn't tell what it is about."""
+    if error.filename is not None or not _is_in_words_of_the_system(error.strerror, error.errno):
+        return ""
+    try:
+        from . import frames
+
+        return frames.place_of(error)
+    except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
+        return ""
+
+
+def _is_in_words_of_the_system(text: str | None, number: int | None) -> bool:
+    return isinstance(number, int) and text == os.strerror(number)
+
+
+def _advice_on(error: OSError) -> str:
+    try:
+        from . import advice
+    except Exception:  # as above
+        return advice_on(error)
+    return advice.on(error, filesystem.left())
 
 
 def _text_of(error: BaseException) -> str:
@@ -171,12 +196,32 @@ def _show(error: DaemonStartError) -> None:
 
 
 def _error(failure: report.Failed) -> DaemonStartError:
-    error = _class_for(failure.locked)(failure.errno, failure.message)
+    error = _class_for(failure.locked)(failure.errno, _with_what_was_done(failure))
     error.step = failure.step
     error.pid = failure.pid
     error.status = failure.status
     error.traceback = failure.traceback
     return error
+
+
+_DOING = {
+    "leave_init": "fork",
+    "detach": "make the daemon's process and the pipes to it",
+    "redirect_streams": "point stdin, stdout and stderr elsewhere",
+    "prevent_core_dump": "set the limit of core files",
+    "drop_privileges": "give up rights",
+    "install_signal_handlers": "install the handlers of signal_map",
+}
+
+
+def _with_what_was_done(failure: report.Failed) -> str:
+    """Answer the message; before the system's bare words, what it was that it refused."""
+    words, _, advice = failure.message.partition(";")
+    if failure.step not in _DOING or not _is_in_words_of_the_system(words, failure.errno):
+        return failure.message
+    if failure.step in ("leave_init", "detach") and failure.errno == errno.EAGAIN:
+        advice = " this user may have no more processes (ulimit -u), or this cgroup may not (pids.max)"
+    return f"cannot {_DOING[failure.step]}: {words}{';' if advice else ''}{advice}"
 
 
 def _class_for(locked: str | None) -> type[DaemonStartError]:
@@ -201,7 +246,9 @@ def _found_out(outcome: Outcome) -> DaemonStartError:
     number, message = None, "the daemon ended without a word"
     ended = outcome.ended
     if outcome.timeout is not None:
-        number, message = errno.ETIMEDOUT, f"not ready after {outcome.timeout:g} seconds; the daemon has been ended"
+        awaited = "the body did not call ready()" if outcome.step == "body" else f"{outcome.step} was not done"
+        number = errno.ETIMEDOUT
+        message = f"not ready after {outcome.timeout:g} seconds: {awaited}; the daemon has been ended"
     elif outcome.cut is not None:
         message = _of_cut(outcome.cut)
     elif ended is not None and ended.signum is not None:

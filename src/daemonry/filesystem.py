@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 
-from .errors import InvalidOption, advice_on
+from .errors import InvalidOption
 from .record import Record
 
 TYPE_CHECKING = False
@@ -106,7 +107,9 @@ def _require_directory(path: str, option: str) -> None:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise InvalidOption(option, f"{path}: {error.strerror}{advice_on(error)}", error.errno) from error
+        from .advice import on
+
+        raise InvalidOption(option, f"{path}: {error.strerror}{on(error)}", error.errno) from error
     if not stat.S_ISDIR(found.st_mode):
         raise InvalidOption(option, f"{path} is not a directory")
 
@@ -140,8 +143,21 @@ def _pinned(entry: str) -> str | None:
         return None
 
 
+class _Place:
+    """Where this process stood before it changed its working directory, for those who tell of a path from there."""
+
+    left: str | None = None
+
+
+def left() -> str | None:
+    """Answer the directory that :func:`change_working_directory` has left; ``None`` when it has left none."""
+    return _Place.left
+
+
 def change_working_directory(directory: WorkingDirectory) -> None:
     """Go to the working directory; see chdir(2)."""
+    with suppress(OSError):  # it has been deleted: nothing is there that could be meant
+        _Place.left = os.getcwd()
     os.chdir(directory.path)
 
 

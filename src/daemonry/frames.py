@@ -40,6 +40,19 @@ def text_of(error: BaseException) -> tuple[str, bool]:
     return ("".join(told.format()), True) if told.stack else (whole, False)
 
 
+def place_of(error: BaseException) -> str:
+    """Say in which line of the program an exception was raised; empty when it was in none."""
+    entries = list(_entries(error.__traceback__))
+    names = [entry.tb_frame.f_code.co_filename for entry in entries]
+    for entry, name, is_kept in reversed(list(zip(entries, names, _kept(names)))):
+        if is_kept and not _is_helper(name):
+            import linecache
+
+            code = linecache.getline(name, entry.tb_lineno, entry.tb_frame.f_globals).strip()
+            return f", in line {entry.tb_lineno} of {name}" + (f": {code}" if code else "")
+    return ""
+
+
 def _cut_all(error: BaseException, seen: frozenset[int] = frozenset()) -> bool:
     """Cut an exception and its causes; answer whether something of its traceback is left, or there never was one."""
     if id(error) in seen:

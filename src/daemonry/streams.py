@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack, suppress
 
 from .closing import above_two, close, put
-from .errors import InvalidOption, advice_on
+from .errors import InvalidOption
 from .log_file import open_input, open_log
 from .record import Record
 
@@ -115,13 +115,15 @@ def _require_openable(name: str, path: str) -> None:
     try:
         found = os.stat(directory)
     except FileNotFoundError as error:
-        raise InvalidOption(name, f"{directory} does not exist", error.errno) from error
+        raise InvalidOption(name, f"{directory} does not exist: make it before the start", error.errno) from error
     except OSError as error:
-        raise InvalidOption(name, f"{directory}: {error.strerror}{advice_on(error)}", error.errno) from error
+        from .advice import on
+
+        raise InvalidOption(name, f"{directory}: {error.strerror}{on(error)}", error.errno) from error
     if name != "stdin" and not stat.S_ISDIR(found.st_mode):
-        raise InvalidOption(name, f"{directory} is not a directory", errno.ENOTDIR)
+        raise InvalidOption(name, f"{directory} is not a directory, so no file can be in it", errno.ENOTDIR)
     if os.path.isdir(path):
-        raise InvalidOption(name, f"{path} is a directory", errno.EISDIR)
+        raise InvalidOption(name, f"{path} is a directory: name a file in it", errno.EISDIR)
 
 
 def _inside(root: str | None, path: str) -> str | None:
@@ -135,7 +137,7 @@ def _number_of(name: str, target: Any) -> int | None:
     if isinstance(target, bool):
         raise InvalidOption(name, f"must be None, a path, a descriptor or a file, not {target!r}")
     if getattr(target, "closed", False):
-        raise InvalidOption(name, f"{target!r} is closed")
+        raise InvalidOption(name, f"{target!r} is closed: open it anew, or give its path")
     try:
         number = target if isinstance(target, int) else target.fileno()
         os.fstat(number)
