@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import shutil
 import signal
 import sys
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from daemonry.cli.supervisor import LONGEST_PAUSE, Pace, Policy
 from harness.probe import environment_of
-from harness.waiting import wait_for, wait_for_exit
+from harness.waiting import is_alive, wait_for, wait_for_exit
 
 if TYPE_CHECKING:
     from harness.commands import Daemonry
@@ -37,11 +38,14 @@ def python(script: str) -> tuple[str, ...]:
     return ("--", sys.executable, "-ISuc", script)
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def child_of(pid: int) -> int:
-    """Answer the one child of a supervisor, once there is one."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    (child,) = wait_for(lambda: children.read_text().split(), what=f"{pid} has a child")
-    return int(child)
+    """Answer the one program of a supervisor, once there is one: the child of a child."""
+    (child,) = wait_for(lambda: [each for child in children_of(pid) for each in children_of(child)], what="a program")
+    return child
 
 
 def text_of(path: Path) -> str:
@@ -224,6 +228,160 @@ def test_a_supervisor_that_is_killed_takes_its_program_with_it(daemonry: Daemonr
     daemonry("status", daemonry.name).check(1)
     assert daemonry.start(*options) != pid
     daemonry.stop()
+
+
+SERVES = """
+import os, signal, sys, time
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+{more}
+print("up", os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def numbers_in(log: Path) -> list[int]:
+    """Answer the numbers of the processes that have said that they are up."""
+    return [int(line.split()[1]) for line in text_of(log).splitlines() if line.startswith("up ")]
+
+
+@pytest.mark.parametrize("more", ["", "os.fork()", "os.fork() or os.setsid()"])
+def test_a_program_that_has_changed_its_user_ends_with_its_supervisor(daemonry: Daemonry, more: str) -> None:
+    """As most servers do, and with all that it has started, in whichever session: the kernel forgets whose it was."""
+    words = (
+        "--restart",
+        "--settle",
+        "0",
+        "--",
+        shutil.which("python3") or sys.executable,
+        "-c",
+        SERVES.format(more=more),
+    )
+    pid = daemonry.start(*words)
+    wait_for_text(daemonry.log(), "up", 2 if more else 1)
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    for each in numbers_in(daemonry.log()):
+        wait_for_exit(each)
+    wait_for(lambda: not daemonry.daemons.alive(), what="those who stood between end, too")
+
+
+def test_a_wrappers_child_ends_with_the_supervisor(daemonry: Daemonry) -> None:
+    """A shell that is killed leaves its child, and with it the port that the next one wants."""
+    pid = daemonry.start("--restart", *sh("sleep 60; true"))
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    wait_for(lambda: not daemonry.daemons.alive(), what="all end")
+
+
+def parts_of(pid: int) -> tuple[int, int]:
+    """Answer the two processes beside a supervisor: who stands between it and the program, and who writes the logs."""
+    child_of(pid)
+    (guard,) = [each for each in children_of(pid) if children_of(each)]
+    (scribe,) = set(children_of(pid)) - {guard}
+    return guard, scribe
+
+
+def test_a_program_ends_with_the_process_between_and_is_started_again(daemonry: Daemonry) -> None:
+    """Also when it has changed its user."""
+    words = ("--", shutil.which("python3") or sys.executable, "-c", SERVES.format(more=""))
+    pid = daemonry.start("--restart", "--restart-pause", "0.01", "--settle", "0", *words)
+    wait_for_text(daemonry.log(), "up")
+    daemonry.daemons.stop(parts_of(pid)[0], signal.SIGKILL)
+    wait_for_text(daemonry.log(), "up", 2)
+    first, second = numbers_in(daemonry.log())
+    assert not is_alive(first)
+    assert child_of(pid) == second
+    daemonry.stop()
+    assert daemonry.daemons.alive() == []
+
+
+def test_what_is_written_goes_on_when_the_process_that_writes_it_is_killed(daemonry: Daemonry) -> None:
+    """What it had in hand may be lost; the program doesn't notice."""
+    counts = "import itertools, time\nfor n in itertools.count(): print(n); time.sleep(0.001)"
+    pid = daemonry.start("--restart", "--settle", "0", *python(counts))
+    child = child_of(pid)
+    wait_for_text(daemonry.log(), "\n50\n")
+    scribe = parts_of(pid)[1]
+    daemonry.daemons.stop(scribe, signal.SIGKILL)
+    size = daemonry.log().stat().st_size
+    wait_for(lambda: daemonry.log().stat().st_size > size + 100, what="it goes on")
+    assert child_of(pid) == child
+    assert parts_of(pid)[1] != scribe
+    daemonry.stop()
+    assert daemonry.daemons.alive() == []
+
+
+def switches_of(pid: int) -> int:
+    """Answer how often the process has run."""
+    return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())))
+
+
+def test_all_three_sleep_while_the_program_does(daemonry: Daemonry) -> None:
+    """None of them looks now and then, or goes round."""
+    pid = daemonry.start("--restart", "--settle", "0.5", "--", "sleep", "60")
+    parts = (pid, *parts_of(pid))
+
+    def sleeps() -> bool:
+        before = [switches_of(each) for each in parts]
+        daemonry("logs", daemonry.name).check()  # takes its time
+        return [switches_of(each) for each in parts] == before
+
+    wait_for(sleeps, what="none of them runs while a command does")
+    daemonry.stop()
+
+
+# A log that takes nothing
+
+CLEANS = """
+import os, signal, time
+def end(*_):
+    open({cleaned!r}, "w").close()
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+while True:
+    os.write(1, b"x" * 500)
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("--restart",)])
+def test_a_program_whose_log_takes_nothing_can_be_stopped(daemonry: Daemonry, flags: tuple[str, ...]) -> None:
+    """A FIFO whose reader has paused: with a supervisor as without, SIGTERM reaches the program."""
+    fifo, cleaned = daemonry.directory / "fifo", daemonry.directory / "cleaned"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    words = (*flags, "--pidfile", "p.pid", "--output", fifo, "--settle", "0.2")
+    daemonry("start", *words, *python(CLEANS.format(cleaned=str(cleaned)))).check()
+    pid = int((daemonry.directory / "p.pid").read_text())
+    writers = [pid] if not flags else [child_of(pid), parts_of(pid)[1]]
+    wait_for(lambda: all("pipe_write" in Path(f"/proc/{each}/wchan").read_text() for each in writers))
+    daemonry("stop", "--schedule", "TERM/10", "./p.pid").check()
+    assert cleaned.exists()
+    assert daemonry.daemons.alive() == []
+    os.close(reading)
+
+
+def test_what_could_not_be_written_is_counted_and_said_later(daemonry: Daemonry) -> None:
+    """A FIFO whose reader has gone away, and comes back."""
+    fifo = daemonry.directory / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    counts = "import itertools, time\nfor n in itertools.count(): print(n); time.sleep(0.001)"
+    words = ("--restart", "--pidfile", "p.pid", "--output", fifo, "--settle", "0.1")
+    daemonry("start", *words, *python(counts)).check()
+    child = child_of(int((daemonry.directory / "p.pid").read_text()))
+    select.select([reading], [], [], 30)
+    heard = os.read(reading, 65536)
+    os.close(reading)
+    with open(f"/proc/{child}/io") as file:
+        begin = int(re.findall(r"wchar: (\d+)", file.read())[0])
+    wait_for(lambda: int(re.findall(r"wchar: (\d+)", Path(f"/proc/{child}/io").read_text())[0]) > begin + 1000)
+    with open(fifo, "rb") as again:
+        while b"could not be written" not in heard:
+            heard += again.readline()
+    assert re.search(rb"\ndaemonry: \d+ bytes could not be written: Broken pipe\n", heard)
+    assert is_alive(child)
+    daemonry("stop", "./p.pid").check()
 
 
 # Signals and logs

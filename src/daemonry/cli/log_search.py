@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 
+from .. import process
 from ..closing import close
 from ..control import find_surely
 from ..errors import ControlError
@@ -43,13 +44,16 @@ def _open_stream_of(target: Target) -> int | None:
         daemon = find_surely(target.pidfile)
     except ControlError:
         return None
-    for number in (1, 2) if daemon is not None else ():
-        assert daemon is not None
-        fd = _open_regular(f"/proc/{daemon.pid}/fd/{number}")
-        if fd is not None and _is_its_own(fd, daemon):
-            return fd
-        if fd is not None:
-            close(fd)
+    if daemon is None:
+        return None
+    # A supervisor has a child that writes its logs.
+    for pid in (daemon.pid, *(each.pid for each in process.everything() if each.parent == daemon.pid)):
+        for number in (1, 2):
+            fd = _open_regular(f"/proc/{pid}/fd/{number}")
+            if fd is not None and _is_its_own(fd, pid, daemon):
+                return fd
+            if fd is not None:
+                close(fd)
     return None
 
 
@@ -66,14 +70,15 @@ def _open_regular(link: str) -> int | None:
     return None
 
 
-def _is_its_own(fd: int, daemon: Daemon) -> bool:
-    """Whether what root has opened there could be read by the daemon, too.
+def _is_its_own(fd: int, pid: int, daemon: Daemon) -> bool:
+    """Whether what root has opened there could be read by that process, the daemon or its child, too.
 
     It may hold a file by O_PATH that it can't open; see open(2).
     """
-    if not daemon.is_running:  # the number may have been another's
+    found = process.look(pid)
+    if not daemon.is_running or found is None or daemon.pid not in (pid, found.parent):  # another has the number by now
         return False
-    return os.geteuid() != 0 or bool({0, os.fstat(fd).st_uid} & _users_of(daemon.pid))
+    return os.geteuid() != 0 or bool({0, os.fstat(fd).st_uid} & _users_of(pid))
 
 
 def _users_of(pid: int) -> set[int]:

@@ -1,22 +1,24 @@
-"""A daemon that keeps a program running: it starts it again, passes signals on, and writes its logs."""
+"""A daemon that keeps a program running: it starts it again, passes signals on, and has its logs written."""
 
 from __future__ import annotations
 
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
 from collections import deque
 from contextlib import suppress
 
 from .. import libc
+from ..closing import close, put
 from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
+from .guard import Guarded
 from .program import ProgramContext
+from .scribe import Scribe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,55 +112,49 @@ class Supervisor(ProgramContext):
         pause = pace.next_pause(time.monotonic(), watch.ran)
         if pause is None:
             rate = f"{self.policy.most} times in {self.policy.window:g} s"
-            tell(f"{self.words[0]} {watch.ending}; given up, for it was started again {rate}")
+            watch.scribe.tell(f"{self.words[0]} {watch.ending}; given up, for it was started again {rate}")
             watch.status = watch.status or 1
         else:
-            tell(f"{self.words[0]} {watch.ending}; it starts again in {pause:g} s")
+            watch.scribe.tell(f"{self.words[0]} {watch.ending}; it starts again in {pause:g} s")
         return pause
 
 
-def tell(text: str) -> None:
-    """Write a line to the supervisor's own standard error: the program's log, if it has one."""
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"daemonry: {text}\n")
-        sys.stderr.flush()
-
-
 class _Watch:
-    """One program after the other, what they write, and the signals that come meanwhile.
+    """One program after the other, and the signals that come meanwhile.
 
     A selector and a wake-up descriptor, not threads: nothing here may be lost between two of them, and a process with
-    threads is not to fork.
+    threads is not to fork. What could hold it up, reading and writing, is another process's.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._selector = selectors.DefaultSelector()
         self._outputs: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: Guarded | None = None
         self.status = 0
         self.ending = ""
         self.ran = 0.0
         self.stopping = False
         self._started = 0.0
-        self._own_pid = os.getpid()
 
     def __enter__(self) -> _Watch:
         self._listen_to_signals()
-        self._open_pipes()
+        ends = self._open_pipes()
+        self.scribe = Scribe(self._outputs, ends, self._supervisor.reopen_streams)
+        # From here on the streams of this process, and of the program, lead to the one that writes.
+        for stream, end in ends.items():
+            put(end, stream, inheritable=True)
+        close(*set(ends.values()))
         self._supervisor.readiness.prepare(os.environ)
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        if self.child is not None and self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
+        if self.child is not None:
+            self.child.end()
         signal.set_wakeup_fd(-1)
-        self._drain()
+        self.scribe.end()
         self._selector.close()
-        for fd in {*self._outputs, *self._ends.values(), self._woken, self._wakes}:
-            os.close(fd)
+        close(*self._outputs, self._woken, self._wakes)
 
     def _listen_to_signals(self) -> None:
         self._woken, self._wakes = pipe()
@@ -170,31 +166,30 @@ class _Watch:
             with suppress(ValueError):  # not a signal of this system
                 signal.signal(number_of(name), _ignore)
 
-    def _open_pipes(self) -> None:
-        # A log that the supervisor writes can be reopened while the program runs; one that the program holds can't.
+    def _open_pipes(self) -> dict[int, int]:
+        """Open a pipe for each file; return the ends that are written, by stream."""
+        # A log that somebody else writes can be reopened while the program runs; one that the program holds can't.
+        ends: dict[int, int] = {}
         pipes: dict[Any, int] = {}
         for stream, path in ((1, self._supervisor.stdout), (2, self._supervisor.stderr)):
             if path is not None:
-                self._ends[stream] = pipes[path] if path in pipes else self._open_pipe(stream)
-                pipes[path] = self._ends[stream]
+                ends[stream] = pipes[path] if path in pipes else self._open_pipe(stream)
+                pipes[path] = ends[stream]
+        return ends
 
     def _open_pipe(self, stream: int) -> int:
         reading, writing = pipe()
         os.set_blocking(reading, False)
         self._outputs[reading] = stream
-        self._selector.register(reading, selectors.EVENT_READ)
         return writing
 
     def start(self) -> None:
         """Start the program."""
-        self.child = subprocess.Popen(
-            self._supervisor.words,
-            executable=self._supervisor.path,
-            stdout=self._ends.get(1),
-            stderr=self._ends.get(2),
-            pass_fds=tuple(self._supervisor.files_preserve or ()),
-            preexec_fn=self._become_child,  # noqa: PLW1509 - there is no other thread
+        supervisor = self._supervisor
+        self.child = Guarded(
+            supervisor.path, supervisor.words, tuple(supervisor.files_preserve or ()), supervisor.control_process
         )
+        self._selector.register(self.child.fd, selectors.EVENT_READ)
         self._started = time.monotonic()
 
     def start_again(self) -> None:
@@ -206,32 +201,22 @@ class _Watch:
             self.status, self.ran = 1, 0.0
             self.ending = f"cannot be executed: {error.strerror}"
 
-    def _become_child(self) -> None:
-        """Run in the program's process, before it is the program."""
-        os.environ["DAEMONRY_PID"] = str(os.getpid())
-        if self._supervisor.control_process is not None:
-            # A supervisor that is killed can't end the program any more, and the next one would start a second.
-            self._supervisor.control_process(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != self._own_pid:  # it was killed before
-                os._exit(1)
-
     def has_ended(self, seconds: float) -> bool:
         """Serve for some time; answer whether the program has ended."""
         deadline = time.monotonic() + seconds
         assert self.child is not None
-        while self.child.poll() is None and (left := deadline - time.monotonic()) > 0:
+        while self.child.code is None and (left := deadline - time.monotonic()) > 0:
             self._serve(left)
-        return self.child.poll() is not None
+        return self.child.code is not None
 
     def until_ended(self) -> None:
         """Serve until the program has ended."""
         if self.child is None:
             return
-        while self.child.poll() is None:
+        while self.child.code is None:
             self._serve(None)
-        self._drain()
         self.ran = time.monotonic() - self._started
-        code = self.child.returncode
+        code = self.child.code
         self.status = code if code >= 0 else 128 - code
         self.ending = f"exited with status {code}" if code >= 0 else f"was killed by {name_of(-code)}"
         if self.stopping:
@@ -250,8 +235,9 @@ class _Watch:
         for key, _ in self._selector.select(timeout):
             if key.fd == self._woken:
                 self._hear_signals()
-            else:
-                self._copy(key.fd)
+            elif self.child is not None:
+                self._selector.unregister(key.fd)
+                self.child.hear()
 
     def _hear_signals(self) -> None:
         with suppress(BlockingIOError):
@@ -262,33 +248,17 @@ class _Watch:
         if number in map(number_of, _STOPS):
             self.stopping = True
         if number == signal.SIGHUP:
-            self._supervisor.reopen_streams()
-        if number != signal.SIGCHLD and self.child is not None and self.child.poll() is None:
+            self.scribe.reopen()
+        if number == signal.SIGCHLD:
+            self.scribe.go_on()
+        elif self.child is not None and self.child.code is None:
             self._pass_on(number, self.child)
 
     @staticmethod
-    def _pass_on(number: int, child: subprocess.Popen[bytes]) -> None:
+    def _pass_on(number: int, child: Guarded) -> None:
         # SIGHUP ends a program that doesn't expect it; a rotation of the logs must not.
         if number != signal.SIGHUP or catches(child.pid, number):
-            child.send_signal(number)
-
-    def _copy(self, fd: int) -> bool:
-        try:
-            data = os.read(fd, 65536)
-        except BlockingIOError:
-            return False
-        while data:
-            try:
-                data = data[os.write(self._outputs[fd], data) :]
-            except OSError as error:  # a full disk: what the program writes is not worth its life
-                tell(f"cannot write {len(data)} bytes of output: {error.strerror}")
-                break
-        return True
-
-    def _drain(self) -> None:
-        for fd in self._outputs:
-            while self._copy(fd):
-                pass
+            child.signal(number)
 
 
 def _ignore(_signum: int, _frame: FrameType | None) -> None:
