@@ -142,6 +142,75 @@ def test_a_port_that_never_accepts_ends_the_start_in_time(daemonry: Daemonry) ->
     assert (daemonry.left(), daemonry.daemons.alive()) == ([], [])
 
 
+STRANGER_ON_THE_PORT = """
+import socket, sys, time
+port = int(sys.argv[1])
+open("begun", "w").close()
+while {wait}:
+    time.sleep(0.01)
+with socket.create_server(("127.0.0.1", port)) as server:
+    time.sleep(60)
+"""
+
+
+def test_a_stranger_on_the_port_is_not_the_program(daemonry: Daemonry) -> None:
+    """Somebody who takes it after the start has begun; the program is up when it has the port itself."""
+    port, gone = free_port(), daemonry.directory / "gone"
+    text = STRANGER_ON_THE_PORT.format(wait=f"not __import__('os').path.exists({str(gone)!r})")
+    words = ("--wait-port", port, "--chdir", daemonry.directory, "--", sys.executable, "-c", text, port)
+    running = starting(daemonry, *words)
+    wait_for((daemonry.directory / "begun").exists)
+    with closing(socket.create_server(("127.0.0.1", port))):
+        told = f"port {port} accepts, but it is another process that listens there"
+        wait_for(lambda: told in running.stderr, what="the stranger is told of")
+        assert running.process.poll() is None
+    gone.touch()
+    running.wait().check()
+    daemonry.stop()
+
+
+def test_who_waits_is_told_where_the_program_listens_instead(daemonry: Daemonry) -> None:
+    port, other = free_port(), free_port()
+    words = (
+        "--wait-port",
+        port,
+        "--timeout",
+        "4",
+        "--",
+        sys.executable,
+        "-c",
+        STRANGER_ON_THE_PORT.format(wait="False"),
+    )
+    failed = daemonry("start", "--name", daemonry.name, "--chdir", daemonry.directory, *words, other).check(1)
+    assert f"it listens on 127.0.0.1:{other}, and not yet on port {port} of this machine" in failed.stderr
+
+
+def test_the_port_of_a_child_in_another_session_is_the_programs(daemonry: Daemonry) -> None:
+    """Wrappers start the real one, be it by setsid(1)."""
+    port = free_port()
+    server = f"setsid --wait {sys.executable} -m http.server {port} --bind ::ffff:127.0.0.1; true"
+    daemonry.start("--wait-port", port, "--", "sh", "-c", server)
+    daemonry.stop()
+    for each in daemonry.daemons.alive():
+        daemonry.daemons.stop(each)
+
+
+def test_addresses_are_read_as_the_kernel_writes_them() -> None:
+    """Of both families; and a socket of this process is its own."""
+    from daemonry.cli import listeners
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as one:
+        port = one.getsockname()[1]
+        (found,) = [each for each in listeners.all_listeners() if each.port == port]
+        assert str(found) == f"127.0.0.1:{port}"
+        assert found in (listeners.listeners_of(os.getpid()) or ())
+    if socket.has_dualstack_ipv6():
+        with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as other:
+            port = other.getsockname()[1]
+            assert f"[::1]:{port}" in map(str, listeners.all_listeners())
+    assert listeners.listeners_of(2**22 + 1) is None
+
+
 # It says so
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ROUND = 0.05
 # Seconds between two words to the one who waits.
 _TICK = 1.0
+# Seconds after which one who waits is told what the program does instead.
+_DOUBT = 2.0
 
 
 class Settled:
@@ -56,12 +58,40 @@ class Accepting:
     def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
         """Answer whether the program is up; false when it has ended."""
         clock = _Clock(tick, f"waiting until port {self.port} accepts")
-        while not self.accepts():
+        said = False
+        while not self._is_up(pid):
             clock.tick()
+            if not said and clock.seconds >= _DOUBT:
+                said = True
+                self._say_what_is_there_instead(pid, tell)
             # Nobody can be woken by the port of another process.
             if ended(_ROUND):
                 return False
         return True
+
+    def _is_up(self, pid: int) -> bool:
+        """Whether the port accepts, and it isn't a stranger who has it, as far as that can be told."""
+        if not self.accepts():
+            return False
+        from .listeners import listeners_of
+
+        own = listeners_of(pid)
+        return own is None or any(each.port == self.port for each in own) or not self._is_listened_to()
+
+    def _is_listened_to(self) -> bool:
+        # Not where the table is empty or another network's: then nothing can be told of who it is.
+        from .listeners import all_listeners
+
+        return any(each.port == self.port for each in all_listeners())
+
+    def _say_what_is_there_instead(self, pid: int, tell: Tell) -> None:
+        from .listeners import listeners_of
+
+        if self.accepts():
+            tell(f"port {self.port} accepts, but it is another process that listens there")
+        own = listeners_of(pid)
+        if own:
+            tell(f"it listens on {', '.join(map(str, own))}, and not yet on port {self.port} of this machine")
 
 
 class Notified:
@@ -147,6 +177,10 @@ class _Clock:
         self._start = self._last = time.monotonic()
         self._tick = tick
         self._text = text
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
 
     def tick(self) -> None:
         now = time.monotonic()
