@@ -105,8 +105,8 @@ def test_a_failing_step_leaves_no_process(daemons: Daemons) -> None:
             pass
         """
     ).check(1)
-    assert launched.stderr.splitlines()[-1].endswith(
-        "DaemonStartError: cannot start the daemon: step notify_ready: No space left: /var/spool/mine"
+    assert launched.stderr.splitlines()[-1].startswith(
+        "daemonry.errors.DaemonStartError: cannot start the daemon: step notify_ready: No space left: /var/spool/mine"
     )
     assert daemons.alive() == []
 

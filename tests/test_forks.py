@@ -242,6 +242,8 @@ def test_the_workers_of_a_start_that_fails_are_ended_too(daemons: Daemons, place
 
 @pytest.mark.parametrize("end", ["raise ValueError('no')", "signal.pause()", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_worker_that_left_the_session_is_named_and_let_live(daemons: Daemons, end: str) -> None:
+    """Where ctypes is loaded: loading it, to become the parent of orphans, takes longer than all the rest of a start."""
+    before = "import ctypes"
     work = f"""
         reading, writing = os.pipe()
         if os.fork() == 0:
@@ -252,7 +254,8 @@ def test_a_worker_that_left_the_session_is_named_and_let_live(daemons: Daemons, 
         os.read(reading, 1)
         {end}
     """
-    daemons.launch(failing(work, options="start_timeout=0.75" if "pause" in end else "")).check()
+    options = "start_timeout=0.75" if "pause" in end else ""
+    daemons.launch(failing(work, before=before, options=options)).check()
     told = read_json(daemons.directory / "told")
     pid = read_json(daemons.directory / "stray")
     (survivor,) = told["survivors"]
@@ -266,6 +269,7 @@ def test_a_worker_that_left_the_session_is_named_and_let_live(daemons: Daemons, 
 def test_a_worker_that_left_before_the_witness_was_at_work_is_named_too(daemons: Daemons) -> None:
     """The first thing that the daemon does is to leave an orphan in a session of its own."""
     before = """
+        import ctypes
         def leave():
             global forks
             forks += 1

@@ -136,7 +136,7 @@ def test_a_step_and_the_word_ready_are_read_as_written() -> None:
 @given(st.binary())
 def test_the_reader_takes_any_bytes(data: bytes) -> None:
     for record in read(data + b"\n"):
-        assert isinstance(record, (report.Step, report.Progress, report.Ready, report.Failed, report.Ended))
+        assert isinstance(record, (report.Step, report.Progress, report.Ready, report.Failed, report.Ended, report.Cut))
 
 
 @given(st.sampled_from([b"failed ", b"ended "]), st.binary())

@@ -31,7 +31,7 @@ SAY_WHO = """
     from daemonry import DaemonContext, service_manager
     from harness.probe import publish
     here, first = os.getcwd(), os.getpid()
-    starter = service_manager.who_started(service_manager.facts_of_this_process())
+    starter = service_manager.who_started(service_manager.OwnFacts())
     with DaemonContext(ready="manual") as context:
         publish(f"{here}/said", [starter.name, starter.reason, os.getpid() == first])
         context.ready()
@@ -315,7 +315,8 @@ def test_notify_socket_proves_nothing_and_is_used_where_there_is_a_manager(facts
     found = service_manager.who_started(facts)
     without = {name: value for name, value in facts.environment.items() if name != "NOTIFY_SOCKET"}
     assert found == service_manager.who_started(Facts(**{**facts.fields(), "environment": without}))
-    address = service_manager.manager_of(found, facts).address
+    manager = service_manager.manager_of(found, facts)
+    address = manager.address if manager is not None else None
     is_meant = facts.environment.get("SYSTEMD_EXEC_PID", str(facts.pid)) == str(facts.pid)
     assert address == (facts.environment.get("NOTIFY_SOCKET") or None if found.name and is_meant else None)
 

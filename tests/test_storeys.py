@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"bare", "errors", "record", "ids", "libc", "frames"},
+    {"errors", "record", "ids", "frames"},
+    {"bare", "libc"},
     {"forks", "hold", "closing"},
     {"advice", "process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
     {"pidfile_errors", "pidfile_mark", "pidfile_turn", "seal", "walk"},

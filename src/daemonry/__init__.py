@@ -45,10 +45,13 @@ _PLACES = {
 # Imported when asked for: a context without a pidfile has no use for the package lockfile, which brings socket and
 # threading along, and who only asks after a daemon has none for the context.
 def __getattr__(name: str) -> object:
-    import importlib
-
     if name in _PLACES:
-        return getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+        return getattr(_room(_PLACES[name]), name)
     if name in ("pidfile", "control"):
-        return importlib.import_module(f".{name}", __name__)
+        return _room(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# Not by the package importlib, whose own imports cost as much as some files of this one.
+def _room(name: str) -> object:
+    return __import__(f"{__name__}.{name}", fromlist=["*"])

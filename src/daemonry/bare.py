@@ -7,8 +7,10 @@ copy of the program whose loop is another process's.
 
 from __future__ import annotations
 
-# What the modules of these names in the standard library are made of; nobody patches these.
-from _signal import (  # type: ignore[import-not-found]
+# What the modules of these names in the standard library are made of; nobody patches these. And nobody pays for the
+# enumerations of the module signal, whose loading is half an interpreter's own start.
+import _signal  # type: ignore[import-not-found]
+from _signal import (
     SIG_BLOCK,
     SIG_DFL,
     SIG_IGN,
@@ -56,6 +58,7 @@ __all__ = [
     "SIGCHLD",
     "SIGINT",
     "SIGKILL",
+    "SIGNALS",
     "SIGPIPE",
     "SIGTERM",
     "SIG_BLOCK",
@@ -90,6 +93,11 @@ __all__ = [
     "waitpid",
     "write",
 ]
+
+SIGNALS: dict[str, int] = {
+    name: number for name, number in sorted(vars(_signal).items()) if name.startswith("SIG") and "_" not in name
+}
+"""The numbers of this system's signals by their names; of several names for one number the usual is the first."""
 
 _NO_DESCRIPTOR = 0x7FFFFFFF
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 from . import container, copies, core_limit, descriptors, failures, filesystem, forks, libc, logs, signals, streams
 from .detach import detach
-from .errors import InvalidOption, Terminated
+from .errors import InvalidOption, Terminated, ignored
 from .hold import signals_held_off
 from .lifecycle import Lifecycle
 from .plan import require_forkable
@@ -122,7 +121,7 @@ class DaemonContext(Lifecycle):
         if self._values.copies:
             copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:
-            self._exit_stack.callback(logs.watch_stray_failures())
+            self.exit_stack.callback(logs.watch_stray_failures())
 
     def prevent_core_dump(self) -> None:
         """Set the limit for core files to zero. core(5)."""
@@ -134,8 +133,8 @@ class DaemonContext(Lifecycle):
         if lock is not None:
             # Pushed before it is entered: a signal that ends the start may arrive between the two. And once more for
             # what a signal has kept the first from: else nothing is left to be done.
-            self._exit_stack.push(self._exit_pidfile)
-            self._exit_stack.push(self._exit_pidfile)
+            self.exit_stack.push(self._exit_pidfile)
+            self.exit_stack.push(self._exit_pidfile)
             type(lock).__enter__(lock)
             self._pidfile_entered = True
 
@@ -151,17 +150,22 @@ class DaemonContext(Lifecycle):
         if self._values.root.path is not None:
             self._undo_on_failure(filesystem.pin_module_search_path())
             forks.prepare_for_change()
-            self._values.manager.connect()
-            self._exit_stack.callback(self._values.manager.close)
+            self._reach_manager()
             logs.connect(self._values.stderr_discarded)
             self._reach_terminal()
             filesystem.change_root(self._values.root)
             logs.follow_root(self._values.root.path)
 
+    def _reach_manager(self) -> None:
+        manager = self._values.manager
+        if manager is not None:
+            manager.connect()
+            self.exit_stack.callback(manager.close)
+
     def change_working_directory(self) -> None:
         """Go to ``working_directory``; modules still come from where they came from. daemon(7), step 11."""
         self._undo_on_failure(filesystem.pin_module_search_path())
-        with suppress(OSError):  # it has been deleted: then nobody can go back to it
+        with ignored(OSError):  # it has been deleted: then nobody can go back to it
             before = os.getcwd()
             self._undo_on_failure(lambda: os.chdir(before))
         filesystem.change_working_directory(self._values.working_directory)
@@ -196,7 +200,7 @@ class DaemonContext(Lifecycle):
         terminal = self._values.terminal
         if terminal is not None:
             terminal.reach()
-            self._exit_stack.callback(terminal.give_up)
+            self.exit_stack.callback(terminal.give_up)
 
     def install_signal_handlers(self) -> None:
         """Install the handlers of the signal map."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
+from .errors import ignored
 from .record import Record
 
 TYPE_CHECKING = False
@@ -42,7 +41,7 @@ def prevent_core_dump(limit: CoreLimit) -> Callable[[], None]:
     def put_back() -> None:
         # Raising the hard limit again takes root; who is not loses nothing but core files of a program that didn't
         # start.
-        with suppress(ValueError, OSError):
+        with ignored(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_CORE, before)
 
     return put_back

@@ -6,10 +6,9 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import suppress
 
 from .closing import FIRST, close, close_run
-from .errors import InvalidOption
+from .errors import InvalidOption, ignored
 from .forks import owned_descriptors
 from .record import Record
 
@@ -186,7 +185,7 @@ def flush(preserved: Iterable[object] | None) -> None:
     """Write out what the files to preserve hold, be it compressed."""
     for each in preserved or ():
         # Numbers and sockets hold nothing; what can't be written is the program's to find out, as without us.
-        with suppress(Exception):
+        with ignored(Exception):
             each.flush()  # type: ignore[attr-defined]
 
 

@@ -8,10 +8,10 @@ is ready the witness leaves, init becomes the daemon's parent, and the launcher 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
 
 from . import bare, report
 from .closing import above_two, close
+from .errors import ignored
 from .forks import fork, give_up_in_children
 from .hold import signals_held_off
 from .launcher import Killed, Launcher, Outcome, children_kept
@@ -19,7 +19,7 @@ from .witness import adopt_orphans, stay_as_witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 
 class Tie:
@@ -50,7 +50,7 @@ class Tie:
         self.reporter.ready()
         self.waited_for = False
         # The launcher knows that the daemon is up, so nothing of this may end it any more.
-        with suppress(OSError):
+        with ignored(OSError):
             self._hatch.write(b"r")
         self.give_up()
 
@@ -99,7 +99,7 @@ def detach(
     """
     try:
         with children_kept(), signals_held_off() as mask:
-            with _pipes() as pipes:
+            with _Pipes() as pipes:
                 witness = fork()
                 if witness == 0:
                     take_over(_lead_session(pipes, close_others))
@@ -132,18 +132,12 @@ class _Pipes:
         self.take(self.reports[0])
         return self.reports[0]
 
-    def close_rest(self) -> None:
+    def __enter__(self) -> _Pipes:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
         """Close every end that nobody in this process took."""
         close(*({*self.reports, *self.hatch} - self._kept))
-
-
-@contextmanager
-def _pipes() -> Iterator[_Pipes]:
-    pipes = _Pipes()
-    try:
-        yield pipes
-    finally:
-        pipes.close_rest()
 
 
 def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]) -> Tie:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from contextlib import ExitStack, suppress
-from functools import partial
 
 from . import failures, logs, report, signals, streams
-from .errors import Terminated
+from .errors import Terminated, ignored
 from .options import Options
 from .plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
     from types import TracebackType
     from typing import Any, NoReturn
 
     from .detach import Tie
     from .plan import PlannedStep
+
+opened: dict[int, Ending] = {}
+"""The contexts that are open, by number: a subclass may be without a hash."""
 
 
 class Ending(Options):
@@ -57,14 +59,14 @@ class Ending(Options):
     # Not an __init__ of its own: its signature, which tools show and check, would have to repeat every option.
     def _set_up(self) -> None:
         self._stop_wish = signals.StopWish()
-        self._exit_stack = ExitStack()
+        self._exit_stack: ExitStack | None = None
         self._leaving = False
         self._start_over()
 
     def _start_over(self) -> None:
         self._plan: Plan | None = None
         self._tie: Tie | None = None
-        self._forgotten_when_open = ExitStack()
+        self._forgotten_when_open: ExitStack | None = None
         self._step = ""
         self._opener: int | None = None
         self._opening: int | None = None
@@ -86,6 +88,8 @@ class Ending(Options):
 
         A step of a subclass pushes on it what undoes what it did.
         """
+        if self._exit_stack is None:
+            self._exit_stack = _new_stack()
         return self._exit_stack
 
     def plan(self) -> tuple[PlannedStep, ...]:
@@ -182,10 +186,10 @@ class Ending(Options):
             self._have_closed()
 
     def _give_back(self) -> bool:
-        return bool(self._exit_stack.__exit__(*self._ended_by))
+        return self._exit_stack is not None and bool(self._exit_stack.__exit__(*self._ended_by))
 
     def _have_closed(self) -> None:
-        self._forgotten_when_open.close()
+        self._forget()
         wished, error = self._stop_wish.made, self._ended_by[1] or self._told
         self._stop_wish.forget()
         # Who was asked to stop has stopped: that its log is full is no failure of the stop. A program that ends of
@@ -194,6 +198,7 @@ class Ending(Options):
         # A second SIGTERM must not cut short what follows a first one, up to the exit.
         self._was_asked_to_stop = wished or isinstance(error, Terminated)
         self._opener, self._ended_by = None, (None, None, None)
+        opened.pop(id(self), None)
         if not self._ending:  # else what a subclass does behind this is done first
             self._leave_if_waited_for(error)
             self._leaving = self._was_asked_to_stop
@@ -201,7 +206,8 @@ class Ending(Options):
     def _expect_exit(self) -> None:
         self._shown_before = _shown()
         # The first shall be the last to run: after all that may write something at the exit.
-        self._drop_unwritten = partial(streams.drop_unwritten, self._values.redirected, os.getpid())
+        redirected, own = self._values.redirected, os.getpid()
+        self._drop_unwritten = lambda: streams.drop_unwritten(redirected, own)
         atexit.register(self._drop_unwritten)
         for _ in range(2):  # once more for what a signal has kept the first from: else nothing is left to be done
             atexit.register(self._close_at_exit)
@@ -243,7 +249,7 @@ class Ending(Options):
         self._tell_manager_of(error, is_of_step=True)
         then = self._unwind(error)
         if self._is_waited_for:
-            self._leave_unready(partial(failures.failed, self._step, error, then), error)
+            self._leave_unready(lambda: failures.failed(self._step, error, then), error)
         if not isinstance(error, Exception):
             if then is not None:
                 logs.tell(f"cannot undo a start: {failures.message_of(then)}", then, self._values.stderr_discarded)
@@ -260,7 +266,8 @@ class Ending(Options):
         then = None
         for _ in range(2):  # the second time for what a signal has kept the first from: else all is given back by then
             try:
-                self._exit_stack.__exit__(type(error), error, error.__traceback__)
+                if self._exit_stack is not None:
+                    self._exit_stack.__exit__(type(error), error, error.__traceback__)
             except BaseException as another:
                 then = then or (another if another is not error else None)
         self._forget_exit()
@@ -270,17 +277,20 @@ class Ending(Options):
         return then
 
     def _tell_manager_of_stop(self, error: BaseException | None) -> None:
-        self._values.manager.tell(STOPPING=1)
+        manager = self._values.manager
+        if manager is None:
+            return
+        manager.tell(STOPPING=1)
         if error is None or isinstance(error, Terminated):
-            self._values.manager.wait_until_heard()
+            manager.wait_until_heard()
         else:
             self._tell_manager_of(error)
 
     def _tell_manager_of(self, error: BaseException, is_of_step: bool = False) -> None:
         # Whatever goes wrong in this: the error itself is on its way, and nothing may take its place.
-        with suppress(Exception):
+        with ignored(Exception):
             manager = (self._plan or Plan(self, self.steps)).manager
-            if manager.address is None:
+            if manager is None or manager.address is None:
                 return
             told = failures.failed(self._step, error)
             where = f"step {told.step}: " if is_of_step else ""
@@ -301,13 +311,13 @@ class Ending(Options):
     def _leave_if_waited_for(self, error: BaseException | None) -> None:
         if self._is_waited_for:
             error = error or self._told
-            self._leave_unready(partial(failures.of_body, error), error, self._logged)
+            self._leave_unready(lambda: failures.of_body(error), error, self._logged)
 
     def _leave_without_more(self, error: BaseException) -> None:
         """Leave all the same, whatever has kept the daemon from telling, a signal or want of memory."""
         if self._is_waited_for:
             try:
-                self._leave_unready(partial(failures.failed, self._step, error), error)
+                self._leave_unready(lambda: failures.failed(self._step, error), error)
             finally:
                 os._exit(1)
 
@@ -336,8 +346,20 @@ class Ending(Options):
         ``forget`` is called instead when all steps are done.
         """
         if self._tie is None:
-            self._exit_stack.callback(lambda: put_back() if self._is_opening else None)
+            self.exit_stack.callback(lambda: put_back() if self._is_opening else None)
+            self._forgotten_when_open = self._forgotten_when_open or _new_stack()
             self._forgotten_when_open.callback(forget)
+
+    def _forget(self) -> None:
+        if self._forgotten_when_open is not None:
+            self._forgotten_when_open.close()
+
+
+def _new_stack() -> ExitStack:
+    # Loaded when something has to be given back: with what it brings along it is a third of an interpreter's own start.
+    from contextlib import ExitStack
+
+    return ExitStack()
 
 
 def _shown() -> BaseException | None:

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 import errno as numbers
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import suppress
+
+    ignored = suppress
+else:
+    # Not contextlib.suppress: its module is a third of an interpreter's own start.
+    class ignored:
+        """Leave the block without a word at an error of one of these kinds."""
+
+        def __init__(self, *kinds):
+            self._kinds = kinds
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, _kind, error, _trace):
+            return isinstance(error, self._kinds)
+
 
 class DaemonError(Exception):
     """The base class of every error of this library's own."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from contextlib import suppress
 
-from .errors import InvalidOption
+from .errors import InvalidOption, ignored
 from .record import Record
 
 TYPE_CHECKING = False
@@ -156,7 +155,7 @@ def left() -> str | None:
 
 def change_working_directory(directory: WorkingDirectory) -> None:
     """Go to the working directory; see chdir(2)."""
-    with suppress(OSError):  # it has been deleted: nothing is there that could be meant
+    with ignored(OSError):  # it has been deleted: nothing is there that could be meant
         _Place.left = os.getcwd()
     os.chdir(directory.path)
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from .bare import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# As plain numbers: those that the module signal answers are made anew each time, one object for each signal.
+# As plain numbers: those that the module signal returns are made anew each time, one object for each signal.
 EVERY_SIGNAL: frozenset[int] = frozenset(valid_signals())
 
 
 # The mask of the thread and not handlers that only note the signal: a signal that arrives meanwhile is kept by the
 # kernel and finds afterwards whichever handler is right then, ours or the default action.
-@contextmanager
-def signals_held_off() -> Iterator[set[int]]:
-    """Deliver no signal to this thread inside the block; yield the mask that was there before."""
-    # Asked first and blocked afterwards, inside the try: pthread_sigmask itself runs the handlers that are due, after
-    # it has changed the mask, and one that raises would leave everything blocked.
-    before: set[int] = pthread_sigmask(SIG_BLOCK, ())
-    try:
-        pthread_sigmask(SIG_BLOCK, EVERY_SIGNAL)
-        yield before
-    finally:
-        pthread_sigmask(SIG_SETMASK, before)
+class signals_held_off:
+    """Deliver no signal to this thread inside the block; the block is given the mask that was there before."""
+
+    def __enter__(self) -> set[int]:
+        self._before: set[int] = pthread_sigmask(SIG_BLOCK, ())
+        try:
+            pthread_sigmask(SIG_BLOCK, EVERY_SIGNAL)
+        except BaseException:  # it runs the handlers that are due after it has changed the mask, and one has raised
+            pthread_sigmask(SIG_SETMASK, self._before)
+            raise
+        return set(self._before)
+
+    def __exit__(self, *_exc_info: object) -> None:
+        pthread_sigmask(SIG_SETMASK, self._before)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, suppress
 
 from . import bare, process, report
 from .closing import close
+from .errors import ignored
 from .hold import EVERY_SIGNAL
 from .record import Record
 from .witness import DYING, GRACE, end_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
@@ -55,42 +55,40 @@ class Killed(BaseException):
 _STOPS = (bare.SIGINT, bare.SIGTERM)
 
 
-@contextmanager
-def children_kept() -> Iterator[None]:
+class children_kept:
     """Keep ended children until they are waited for, from before the first fork on.
 
     A launcher that ignores SIGCHLD, or whose handler waits for any child, would lose the witness: its number would be
     free, and with it the process group that is to be ended when the start fails.
     """
-    before = bare.getsignal(bare.SIGCHLD)
-    if before == bare.SIG_DFL:
-        yield
-        return
-    bare.signal(bare.SIGCHLD, bare.SIG_DFL)
-    try:
-        yield
-    finally:
-        _put_back({bare.SIGCHLD: before})
+
+    def __enter__(self) -> None:
+        self._before = bare.getsignal(bare.SIGCHLD)
+        if self._before != bare.SIG_DFL:
+            bare.signal(bare.SIGCHLD, bare.SIG_DFL)
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if self._before != bare.SIG_DFL:
+            _put_back({bare.SIGCHLD: self._before})
 
 
-@contextmanager
-def _stops_end_the_wait() -> Iterator[None]:
+class _stops_end_the_wait:
     """Let Ctrl-C and SIGTERM end the wait, where they would end the process."""
-    before: dict[int, Any] = {each: bare.getsignal(each) for each in _STOPS}
 
-    def end(signum: int, _frame: FrameType | None) -> None:
+    def __enter__(self) -> None:
+        self._before: dict[int, Any] = {each: bare.getsignal(each) for each in _STOPS}
+        for signum in _STOPS:
+            if self._before[signum] in (bare.SIG_DFL, bare.default_int_handler):
+                bare.signal(signum, self._end)
+
+    def _end(self, signum: int, _frame: FrameType | None) -> None:
         # First of all, for a second one must not keep us from ending the start: timeout(1) sends two.
         for each in _STOPS:
             bare.signal(each, bare.SIG_IGN)
-        raise KeyboardInterrupt if before[signum] is bare.default_int_handler else Killed(signum)
+        raise KeyboardInterrupt if self._before[signum] is bare.default_int_handler else Killed(signum)
 
-    try:
-        for signum in _STOPS:
-            if before[signum] in (bare.SIG_DFL, bare.default_int_handler):
-                bare.signal(signum, end)
-        yield
-    finally:
-        _put_back(before)
+    def __exit__(self, *_exc_info: object) -> None:
+        _put_back(self._before)
 
 
 def _put_back(handlers: dict[int, Any]) -> None:
@@ -159,9 +157,9 @@ class Launcher:
         """See the witness off; answer false when SIGTERM had it end the start in the moment when that was done."""
         # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
         if not self._heard_all and not process.wait_for_exit(self._witness, 0 if self._cut else GRACE + 2 * DYING):
-            with suppress(ProcessLookupError):
+            with ignored(ProcessLookupError):
                 bare.kill(self._witness, bare.SIGKILL)
-        with suppress(OSError):  # what it has said can't be read: that the daemon is ready could
+        with ignored(OSError):  # what it has said can't be read: that the daemon is ready could
             self._hear_rest()
         if self._ended is not None:
             self._failed = report.Failed(step=self._step, message="ended by SIGTERM in the moment it was ready")
@@ -193,7 +191,7 @@ class Launcher:
     def _end_start(self) -> None:
         """End a start that is given up, with everything that it forked in its session."""
         # Our own child that nobody has waited for yet: the number is surely its own. But another thread may have.
-        with suppress(ProcessLookupError):
+        with ignored(ProcessLookupError):
             bare.kill(self._witness, bare.SIGTERM)
         self._deadline = time.monotonic() + GRACE + 2 * DYING
         self._ready = False
@@ -201,7 +199,7 @@ class Launcher:
         self._listen()
         if self._ended is None:
             # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
-            with suppress(ProcessLookupError):
+            with ignored(ProcessLookupError):
                 bare.kill(self._witness, bare.SIGKILL)
             self._survivors = end_session(self._witness, tuple, lambda: None)
         self._forget()
@@ -212,13 +210,13 @@ class Launcher:
             # It leaves by itself now, and may have something to write before, such as what coverage has measured.
             process.wait_for_exit(self._witness, DYING)
         # Where /proc couldn't be asked for the members of the session, this reaches all but those that left its group.
-        with suppress(ProcessLookupError, PermissionError):
+        with ignored(ProcessLookupError, PermissionError):
             bare.killpg(self._witness, bare.SIGKILL)
         self._reap()
         close(self._reports)
 
     def _reap(self) -> None:
-        with suppress(ChildProcessError):  # another thread waits for any child
+        with ignored(ChildProcessError):  # another thread waits for any child
             bare.waitpid(self._witness, 0)
 
     def _await_end(self, seconds: float) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+
+from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def flush_stdout() -> None:
     if ctypes is None:
         return
     for name in ("stdout", "__stdoutp"):  # as musl and glibc have it, and as macOS and FreeBSD
-        with suppress(ValueError, OSError, AttributeError):
+        with ignored(ValueError, OSError, AttributeError):
             library = ctypes.CDLL(None)
             library.fflush(ctypes.c_void_p.in_dll(library, name))
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, suppress
-from weakref import WeakValueDictionary
 
-from . import failures, logs, sd_listen
-from .ending import Ending
-from .sd_notify import Manager
+from . import failures, logs
+from .ending import Ending, opened
+from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from . import sd_listen
     from .detach import Tie
+    from .sd_notify import Manager
 
     Self = TypeVar("Self", bound="Lifecycle")
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _FORKING = ("leave_init", "detach")
 # The step that enters what may be any context manager of the program's.
 _HAND_OVER = ("lock_pidfile",)
-# By number: a subclass may be without a hash.
-_opened: WeakValueDictionary[int, Lifecycle] = WeakValueDictionary()
 
 
 class Ready(str):
@@ -80,7 +78,7 @@ class Lifecycle(Ending):
         if self.is_open:
             return
         if {self._opener, self._opening} - {None, os.getpid()}:
-            self._exit_stack = ExitStack()  # what was in it is another process's, whose child this is
+            self._exit_stack = None  # what was in it is another process's, whose child this is
         self._start_over()
         self._opening = os.getpid()
         try:
@@ -128,8 +126,9 @@ class Lifecycle(Ending):
         self._opens_here()
         self._tie = tie
         # What was taken before the fork is given back once: by the launcher when the start fails, else by the daemon.
-        inherited = self._exit_stack.pop_all()
-        self._exit_stack.push(lambda *exc_info: not self._is_waited_for and inherited.__exit__(*exc_info))
+        if self._exit_stack is not None:
+            inherited = self._exit_stack.pop_all()
+            self._exit_stack.push(lambda *exc_info: not self._is_waited_for and inherited.__exit__(*exc_info))
 
     def _begin_body(self) -> None:
         if self._ready_said:
@@ -141,10 +140,10 @@ class Lifecycle(Ending):
             self._tie.look_closely()
             self._tie.reporter.step("body")
         self._expect_exit()
-        _opened[id(self)] = self
+        opened[id(self)] = self
         self._opener, self._opening = os.getpid(), None
         # Behind that: what is forgotten can't be put back, and is by a start that fails.
-        self._forgotten_when_open.close()
+        self._forget()
 
     @property
     def _is_up(self) -> bool:
@@ -152,7 +151,7 @@ class Lifecycle(Ending):
 
     @property
     def _is_inside_another(self) -> bool:
-        return any(other.is_open for other in list(_opened.values()) if other is not self)
+        return any(other.is_open for other in list(opened.values()) if other is not self)
 
     def _declare_ready(self) -> None:
         if self._ready_said or not (self.is_open or self._is_opening):
@@ -164,9 +163,12 @@ class Lifecycle(Ending):
 
     def _announce_ready(self) -> None:
         self._release_launcher()
+        manager = self._values.manager
+        if manager is None:
+            return
         # To a manager outside of a container our number is another process's.
         main = {} if self._values.facts.pid == 1 else {"MAINPID": os.getpid()}
-        error = self._values.manager.tell(READY=1, **main)
+        error = manager.tell(READY=1, **main)
         if error is not None:
             # The daemon is up all the same, but he may end it for being late: then its log is to say why.
             message = f"cannot tell the service manager that the daemon is ready: {failures.message_of(error)}"
@@ -182,7 +184,9 @@ class Lifecycle(Ending):
 
         Without a manager, and in a process that the daemon has forked, telling does nothing.
         """
-        return self._values.manager if self.is_open else Manager(None)
+        from .sd_notify import Manager
+
+        return (self._values.manager if self.is_open else None) or Manager(None)
 
     def listen_fds(self) -> list[tuple[str, socket.socket]]:
         """Answer the sockets that a service manager opened for this daemon, each with its name; see sd_listen_fds(3).
@@ -190,15 +194,21 @@ class Lifecycle(Ending):
         They stay open across the steps, whatever becomes of the environment. From now on they are the caller's, and
         close-on-exec; a second call answers nothing, and so does a context that is not open.
         """
+        from . import sd_listen
+
         return sd_listen.sockets(self._take_given(sd_listen.is_socket))
 
     def listen_files(self) -> list[tuple[str, int]]:
         """Answer what else he gave, as descriptors: fifos, or what ``service_manager.store`` had him keep."""
+        from . import sd_listen
+
         return sd_listen.files(self._take_given(lambda fd: not sd_listen.is_socket(fd)))
 
     def _take_given(self, is_wanted: Callable[[int], bool]) -> sd_listen.Given:
         if not (self.is_open or self._is_opening):
             return ()
+        from . import sd_listen
+
         sd_listen.forget(os.environ)
         taken = tuple(each for each in self._values.given if is_wanted(each[1]))
         self._values.given = tuple(each for each in self._values.given if each not in taken)
@@ -215,13 +225,15 @@ class Lifecycle(Ending):
             self._tie.reporter.progress(text)
         elif self._tie is None and not self._ready_said:
             self.show_progress(text)
-        self._values.manager.tell(STATUS=text)
-        if seconds is not None:
-            self._values.manager.extend(seconds)
+        manager = self._values.manager
+        if manager is not None:
+            manager.tell(STATUS=text)
+            if seconds is not None:
+                manager.extend(seconds)
 
     def show_progress(self, text: str) -> None:
         """Show a text of :meth:`progress`; called in the launcher. On stderr, where the user is who started it."""
-        with suppress(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the start goes on
+        with ignored(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the start goes on
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 

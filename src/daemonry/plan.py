@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from functools import cached_property
 
-from . import core_limit, descriptors, filesystem, forks, identity, logs, sd_listen, service_manager, signals, streams
+from . import core_limit, descriptors, filesystem, forks, identity, logs, service_manager, signals, streams
 from .errors import InvalidOption
-from .record import Record
-from .sd_notify import Manager
+from .record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
 
     from .copies import Copies
     from .options import Options
+    from .sd_notify import Manager
     from .streams import Stream
     from .terminal import Terminal
 
@@ -151,28 +148,33 @@ class Plan:
     def _value(self, step: str) -> Record | None:
         return getattr(self, VALUE_OF_STEP[step]) if step in VALUE_OF_STEP else None
 
-    @cached_property
-    def facts(self) -> service_manager.Facts:
-        return service_manager.facts_of_this_process()
+    @once
+    def facts(self) -> service_manager.OwnFacts:
+        return service_manager.OwnFacts()
 
-    @cached_property
+    @once
     def starter(self) -> service_manager.Starter:
         return service_manager.who_started(self.facts)
 
-    @cached_property
-    def manager(self) -> Manager:
+    @once
+    def manager(self) -> Manager | None:
+        """The service manager that waits for word of this process; ``None`` for none."""
         return service_manager.manager_of(self.starter, self.facts)
 
-    @cached_property
+    @once
     def given(self) -> tuple[tuple[str, int], ...]:
         """The names and numbers of the descriptors that a service manager gave."""
+        if "LISTEN_PID" not in self.facts.environment:
+            return ()
+        from . import sd_listen
+
         return sd_listen.given(self.facts.environment, self.facts.pid)
 
-    @cached_property
+    @once
     def leaving_init(self) -> LeavingInit:
         return LeavingInit(leave="leave_init" in self._steps and self.facts.pid == 1)
 
-    @cached_property
+    @once
     def detaching(self) -> Detaching:
         if "detach" not in self._steps:
             return Detaching(detach=False, reason="the context has no step detach", start_timeout=None)
@@ -188,11 +190,12 @@ class Plan:
             return Detaching(detach=bool(wanted), reason="as asked", start_timeout=timeout)
         return Detaching(detach=self.starter.name is None, reason=f"started by {self.starter}", start_timeout=timeout)
 
-    @cached_property
+    @once
     def closing(self) -> descriptors.Closing:
-        if isinstance(self._options.files_preserve, Iterator) and not hasattr(self._options.files_preserve, "fileno"):
+        preserved: Any = self._options.files_preserve
+        if hasattr(preserved, "__next__") and not hasattr(preserved, "fileno"):
             # It gives its items once, and plan() may ask for them before open() does.
-            self._options.files_preserve = list(self._options.files_preserve)
+            self._options.files_preserve = list(preserved)
         closing = descriptors.resolve(
             self._options.files_preserve,
             given=[fd for _, fd in self.given],
@@ -219,7 +222,7 @@ class Plan:
                     f"start it with {name} open, if only on {os.devnull}",
                 )
 
-    @cached_property
+    @once
     def streams(self) -> Streams:
         keep = not self.detaching.detach
         found = tuple(
@@ -232,23 +235,23 @@ class Plan:
             return None
         return self.rights.uid, self.rights.gid
 
-    @cached_property
+    @once
     def redirected(self) -> tuple[Stream, ...]:
         """The streams that the step redirects; none where it is left out."""
         return self.streams.streams if "redirect_streams" in self._steps else ()
 
-    @cached_property
+    @once
     def stderr_discarded(self) -> bool:
         """Whether nobody sees what is written to descriptor 2."""
         return any(stream.name == "stderr" and stream.discarded for stream in self.redirected)
 
-    @cached_property
+    @once
     def core_limit(self) -> core_limit.CoreLimit:
         given = self._options._prevent_core
         is_kept = self.starter.name is not None and not self.detaching.detach
         return core_limit.resolve(not is_kept if given is None else bool(given))
 
-    @cached_property
+    @once
     def pidfile(self) -> Pidfile:
         lock = lock_of(self._options.pidfile)
         _require_usable_lock(lock)
@@ -257,21 +260,21 @@ class Plan:
             getattr(lock, "take_over", bool)()
         return Pidfile(lock=lock)
 
-    @cached_property
+    @once
     def root(self) -> filesystem.RootDirectory:
         # Where the step is left out, the other directories are not inside it.
         path = self._options.chroot_directory if "change_root" in self._steps else None
         return filesystem.resolve_root(path)
 
-    @cached_property
+    @once
     def working_directory(self) -> filesystem.WorkingDirectory:
         return filesystem.resolve_working_directory(self._options.working_directory, self.root)
 
-    @cached_property
+    @once
     def umask(self) -> filesystem.Umask:
         return filesystem.resolve_umask(self._options.umask)
 
-    @cached_property
+    @once
     def environment(self) -> Environment:
         variables = _variables(self._options.environment)
         return Environment(variables=variables, login=self._login(variables))
@@ -284,12 +287,12 @@ class Plan:
         own = accounts.login_variables(self.rights.uid)
         return own if given is None else {name: given.get(name) for name in own}
 
-    @cached_property
+    @once
     def rights(self) -> identity.Rights:
         options = self._options
         return identity.resolve(options.uid, options.gid, options.initgroups, options.no_new_privileges)
 
-    @cached_property
+    @once
     def terminal(self) -> Terminal | None:
         """The controlling terminal, ``None`` where it stays as it is; what giving it up takes is loaded with it."""
         if "drop_privileges" not in self._steps or not self.rights.other_user:
@@ -298,12 +301,12 @@ class Plan:
 
         return Terminal()
 
-    @cached_property
+    @once
     def signals(self) -> signals.SignalMap:
         targets = self._options.signal_map
         return signals.resolve(signals.default_signal_map() if targets is None else targets, self._options)
 
-    @cached_property
+    @once
     def readiness(self) -> Readiness:
         when = self._options._ready_when
         if when not in READY_WHEN:
@@ -406,6 +409,8 @@ def require_forkable(detach: bool) -> None:
     main = threading.main_thread() if threading is not None else None
     others = [each.name for each in threading.enumerate() if each is not main] if threading is not None else []
     if detach and others:
+        import warnings
+
         warnings.warn(
             f"these threads will not run in the daemon, start them after open(): {', '.join(others)}",
             RuntimeWarning,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from math import inf
 
 from . import bare
 from .closing import close
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 # Milliseconds: a day. poll(2) takes no more than a C int of them, and longer waits are made of many.
 _LONGEST_POLL = 86_400_000
 _FORKED_ONLY = 0x40
+# Bytes; /proc/PID/stat has some three hundred, and a command line as many as its words.
+_LONGEST_FILE = 2**20
 TICKS = os.sysconf("SC_CLK_TCK")
 """In how many parts the kernel counts a second."""
 
@@ -58,7 +59,8 @@ def look(pid: int) -> Process | None:
 
     Source: proc_pid_stat(5) where there is a /proc, else ps(1).
     """
-    return _from_proc(pid) if os.path.exists("/proc/self/stat") else _from_ps(pid)
+    found = _from_proc(pid)
+    return found if found is not None or os.path.exists("/proc/self/stat") else _from_ps(pid)
 
 
 def unseen(pid: int) -> Process:
@@ -79,8 +81,7 @@ def exists(pid: int) -> bool:
 
 def _from_proc(pid: int) -> Process | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read().decode("utf-8", "backslashreplace")
+        text = _content_of(f"/proc/{pid}/stat").decode("utf-8", "backslashreplace")
     except OSError:  # it has ended, or hidepid= hides it: both mean that it can't be seen
         return None
     # The name may hold spaces and parentheses of its own, so it ends at the last one.
@@ -97,6 +98,15 @@ def _from_proc(pid: int) -> Process | None:
         started=_boot_time() + ticks / TICKS,
         born=ticks,
     )
+
+
+def _content_of(path: str) -> bytes:
+    # Not by open(), which asks six times what kind of a file it is before it reads.
+    fd = bare.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return bare.read(fd, _LONGEST_FILE)
+    finally:
+        close(fd)
 
 
 def _boot_time() -> float:
@@ -150,8 +160,7 @@ def program_of(pid: int) -> str:
 
 def _script_of(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = os.fsdecode(file.read()).split("\0")[1:-1]
+        words = os.fsdecode(_content_of(f"/proc/{pid}/cmdline")).split("\0")[1:-1]
     except OSError:
         return ""
     for at, word in enumerate(words):
@@ -273,7 +282,7 @@ def _await_exit(handle: _Pidfd, deadline: float | None) -> bool:
 
 
 def _left(deadline: float | None) -> float:
-    return inf if deadline is None else max(0.0, deadline - time.monotonic())
+    return float("inf") if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 class _Pidfd:

@@ -1,13 +1,32 @@
-"""Small frozen values, which the launcher resolves and the daemon uses."""
+"""Values: small frozen ones, which the launcher resolves and the daemon uses, and the kind that is found out once."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from functools import cached_property
     from typing import Any
 
     from typing_extensions import dataclass_transform
+
+    once = cached_property
 else:
+    # Not functools.cached_property: with what that brings along it is a quarter of an interpreter's own start.
+    class once:
+        """A property that is found out when it is asked for first, and stays as it is."""
+
+        def __init__(self, find_out: Any) -> None:
+            self._find_out = find_out
+            self.__doc__ = find_out.__doc__
+
+        def __set_name__(self, _owner: type, name: str) -> None:
+            self._name = name
+
+        def __get__(self, instance: Any, _owner: type) -> Any:
+            if instance is None:
+                return self
+            value = instance.__dict__[self._name] = self._find_out(instance)
+            return value
 
     def dataclass_transform(**_facts: Any):
         return lambda cls: cls

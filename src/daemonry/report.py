@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager, nullcontext
 
 from . import bare
 from .closing import above_two, close
@@ -13,7 +12,6 @@ from .record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from typing import Any
 
 # Bytes. A line no longer than this is written in one piece (pipe(7): PIPE_BUF is 512 at least), so two threads that
@@ -119,9 +117,13 @@ class WritingEnd:
         if not self._is_ours(fd):
             raise OSError(errno.EBADF, "the program has closed the pipe to its launcher")
         try:
-            with _broken_pipe_is_an_error():
-                while data:
-                    data = data[bare.write(fd, data) :]
+            # Python ignores SIGPIPE, but a program may have given it its default action, as filters do: it would end
+            # the daemon because its launcher has been killed.
+            if bare.getsignal(bare.SIGPIPE) == bare.SIG_IGN:
+                _write_all(fd, data)
+            else:
+                with _sigpipe_taken_back():
+                    _write_all(fd, data)
         except BrokenPipeError:
             self.close()
 
@@ -138,20 +140,19 @@ class WritingEnd:
             return False
 
 
-def _broken_pipe_is_an_error() -> AbstractContextManager[object]:
-    # Python ignores SIGPIPE, but a program may have given it its default action, as filters do: it would end the daemon
-    # because its launcher has been killed.
-    return nullcontext() if bare.getsignal(bare.SIGPIPE) == bare.SIG_IGN else _sigpipe_taken_back()
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[bare.write(fd, data) :]
 
 
-@contextmanager
-def _sigpipe_taken_back() -> Iterator[None]:
-    # Held off in this thread alone, and taken back if it came; a handler can't be changed in a thread.
-    before = bare.pthread_sigmask(bare.SIG_BLOCK, {bare.SIGPIPE})
-    try:
-        yield
-    finally:
-        if bare.SIGPIPE not in before:
+class _sigpipe_taken_back:
+    """Hold SIGPIPE off in this thread alone, and take it back if it came; a handler can't be changed in a thread."""
+
+    def __enter__(self) -> None:
+        self._before = bare.pthread_sigmask(bare.SIG_BLOCK, {bare.SIGPIPE})
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if bare.SIGPIPE not in self._before:
             if bare.SIGPIPE in bare.sigpending():
                 bare.sigwait({bare.SIGPIPE})
             bare.pthread_sigmask(bare.SIG_UNBLOCK, {bare.SIGPIPE})

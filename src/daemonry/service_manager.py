@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 
-from . import process
+from . import bare, process
 from .closing import close
-from .record import Record
-from .sd_notify import Manager, manager_at
+from .errors import ignored
+from .record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .sd_notify import Manager
 
 # Who keeps a program in the foreground. Not monit, which starts programs that detach, and waits until they have.
 _SUPERVISORS = ("supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit")
@@ -44,17 +45,32 @@ class Starter(Record):
         return f"{self.name or 'no service manager'} ({self.reason})"
 
 
-def facts_of_this_process() -> Facts:
-    """Answer the facts of the running process."""
-    parent = os.getppid()
-    return Facts(
-        pid=os.getpid(),
-        parent=parent,
-        parent_name=process.program_of(parent),
-        environment=dict(os.environ),
-        has_terminal=_has_terminal(),
-        stdin_is_network_socket=_is_network_socket(0),
-    )
+class OwnFacts:
+    """The :class:`Facts` of the running process, each found out when it is asked for."""
+
+    def __init__(self) -> None:
+        self.environment = dict(os.environ)
+        self.pid = bare.getpid()
+
+    @once
+    def parent(self) -> int:
+        """Return the number of the parent."""
+        return bare.getppid()
+
+    @once
+    def parent_name(self) -> str:
+        """Return the name of the parent's program."""
+        return process.program_of(self.parent)
+
+    @once
+    def has_terminal(self) -> bool:
+        """Return whether the process has a controlling terminal."""
+        return _has_terminal()
+
+    @once
+    def stdin_is_network_socket(self) -> bool:
+        """Return whether standard input is one."""
+        return _is_network_socket(0)
 
 
 def _has_terminal() -> bool:
@@ -74,12 +90,12 @@ def _is_network_socket(fd: int) -> bool:
         return False
     import socket
 
-    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as found:
+    with ignored(OSError), socket.socket(fileno=os.dup(fd)) as found:
         return found.family in (socket.AF_INET, socket.AF_INET6)
     return False
 
 
-def who_started(facts: Facts) -> Starter:
+def who_started(facts: Facts | OwnFacts) -> Starter:
     """Answer who started the process with these facts, from evidence that is meant for it and for nobody else.
 
     Source: sd_listen_fds(3), systemd.exec(5), inetd(8), launchd.plist(5), supervisord's "Subprocess Environment".
@@ -111,18 +127,18 @@ def who_started(facts: Facts) -> Starter:
     return Starter(name=None, reason="nothing says that somebody keeps it")
 
 
-def _started_by_systemd(facts: Facts) -> Starter:
+def _started_by_systemd(facts: Facts | OwnFacts) -> Starter:
     # Since version 248 it says whom it has executed. Anybody else is an orphan, which a service has left to it.
     if _is_said_to_another(facts):
         return Starter(name=None, reason="its parent is systemd, but SYSTEMD_EXEC_PID is another process's number")
     return Starter(name="systemd", reason="its parent is systemd")
 
 
-def _is_said_to_another(facts: Facts) -> bool:
+def _is_said_to_another(facts: Facts | OwnFacts) -> bool:
     return facts.environment.get("SYSTEMD_EXEC_PID", str(facts.pid)) != str(facts.pid)
 
 
-def _started_by_process_1(facts: Facts) -> Starter:
+def _started_by_process_1(facts: Facts | OwnFacts) -> Starter:
     if not facts.has_terminal:
         # launchd gives programs that a terminal has started the name 0.
         name = "launchd" if facts.environment.get("XPC_SERVICE_NAME", "0") != "0" else "init"
@@ -133,9 +149,16 @@ def _started_by_process_1(facts: Facts) -> Starter:
     return Starter(name=None, reason="its parent is process 1, but it has a terminal")
 
 
-def manager_of(starter: Starter, facts: Facts) -> Manager:
-    """Answer the manager that waits for word of the process; none when NOTIFY_SOCKET was meant for an ancestor."""
-    # Whoever is a service himself, as supervisord may be, gives what systemd has told him to all that he starts.
+def manager_of(starter: Starter, facts: Facts | OwnFacts) -> Manager | None:
+    """Return the manager that waits for word of the process.
+
+    ``None`` where nobody does, and where what it is told of one was meant for an ancestor.
+    """
+    if not any(facts.environment.get(name) for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC")):
+        return None
+    # Whoever is a service, as supervisord may be, gives what systemd has told it to all that it starts.
     if starter.name is None or _is_said_to_another(facts):
-        return Manager(None)
+        return None
+    from .sd_notify import manager_at
+
     return manager_at(facts.environment, facts.pid)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import select
-import signal
+import sys
 import time
-from contextlib import suppress
 
+from . import bare
 from .closing import close
-from .errors import InvalidOption
+from .errors import InvalidOption, ignored
 from .forks import give_up_in_children
+from .hold import EVERY_SIGNAL
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
     from typing import Any, Union
@@ -39,15 +41,15 @@ class SignalMap(Record):
         return ", ".join(f"{name} -> {target}" for name, target in self.names.items()) or "none"
 
 
-def default_signal_map() -> dict[signal.Signals, Target]:
-    """Answer a new copy of the default map: SIGTERM ends the with-block, the terminal's stop signals are ignored.
+def default_signal_map() -> dict[int, Target]:
+    """Return a new copy of the default map: SIGTERM ends the with-block, the terminal's stop signals are ignored.
 
     Source: PEP 3143, "signal_map".
     """
-    ignored: dict[signal.Signals, Target] = {
-        getattr(signal, name): None for name in ("SIGTSTP", "SIGTTIN", "SIGTTOU") if hasattr(signal, name)
+    ignored: dict[int, Target] = {
+        bare.SIGNALS[name]: None for name in ("SIGTSTP", "SIGTTIN", "SIGTTOU") if name in bare.SIGNALS
     }
-    return {**ignored, signal.SIGTERM: "terminate"}
+    return {**ignored, bare.SIGTERM: "terminate"}
 
 
 def resolve(targets: Mapping[Any, Target], methods: object) -> SignalMap:
@@ -76,28 +78,30 @@ def _number_of(key: Any) -> int:
     number = key
     if isinstance(key, str):
         name = key.upper()
-        number = signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
+        number = bare.SIGNALS.get(name if name.startswith("SIG") else f"SIG{name}")
     # All these are ints, and signal.SIG_IGN would mean SIGHUP.
-    is_other = isinstance(number, (bool, signal.Handlers, signal.Sigmasks))
-    if is_other or not isinstance(number, int) or number not in signal.valid_signals():
-        near = _near(str(key).upper(), signal.Signals.__members__)
+    is_other = isinstance(number, bool) or _is_a("Handlers", number) or _is_a("Sigmasks", number)
+    if is_other or not isinstance(number, int) or number not in EVERY_SIGNAL:
+        near = _near(str(key).upper(), bare.SIGNALS)
         raise InvalidOption("signal_map", f"{key!r} is no signal of this system{near or ', such as SIGHUP'}")
     if name_of(number) in _NEVER_CAUGHT:
         raise InvalidOption("signal_map", f"{name_of(number)} can't be caught or ignored: leave it out")
     return int(number)
 
 
+def _is_a(kind: str, value: object) -> bool:
+    """Whether it is of a kind of the module signal's; who has one has loaded that."""
+    return isinstance(value, getattr(sys.modules.get("signal"), kind, ()))
+
+
 def name_of(number: int) -> str:
-    """Answer the name of a signal, such as "SIGTERM"; "signal 35" for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    """Return the name of a signal, such as "SIGTERM"; "signal 35" for one without a name."""
+    return next((name for name, each in bare.SIGNALS.items() if each == number), f"signal {number}")
 
 
 def _handler_of(key: object, target: Target, methods: object) -> Any:
     if target is None:
-        return signal.SIG_IGN
+        return bare.SIG_IGN
     if isinstance(target, str):
         handler = getattr(methods, target, None)
         if not callable(handler):
@@ -105,8 +109,8 @@ def _handler_of(key: object, target: Target, methods: object) -> Any:
             raise InvalidOption("signal_map", f"{key!r}: {target!r} is no method of {type(methods).__name__}{near}")
         _require_two_arguments(key, target, handler)
         return handler
-    if isinstance(target, signal.Handlers):
-        return target
+    if _is_a("Handlers", target):
+        return int(target)  # type: ignore[arg-type]
     if callable(target):
         _require_two_arguments(key, _description_of(target), target)
         return target
@@ -144,8 +148,8 @@ def _takes(function: Any, given: int) -> bool:
 def _description_of(target: Any) -> str:
     if target is None:
         return "ignored"
-    if isinstance(target, signal.Handlers):
-        return {signal.SIG_IGN: "ignored", signal.SIG_DFL: "default action"}[target]
+    if _is_a("Handlers", target):
+        return {bare.SIG_IGN: "ignored", bare.SIG_DFL: "default action"}[target]
     return str(target if isinstance(target, str) else getattr(target, "__qualname__", repr(target)))
 
 
@@ -158,17 +162,17 @@ def reset(stop: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
     Answer the function that puts everything back.
     """
     handlers = dict(_inherited_ignored())
-    if signal.SIG_DFL in (signal.getsignal(signal.SIGTERM), handlers.get(signal.SIGTERM)):
-        handlers[signal.SIGTERM] = stop
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if bare.SIG_DFL in (bare.getsignal(bare.SIGTERM), handlers.get(bare.SIGTERM)):
+        handlers[bare.SIGTERM] = stop
+    mask = bare.pthread_sigmask(bare.SIG_BLOCK, ())
     put_handlers_back = _set_all(handlers)
 
     def put_back() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        bare.pthread_sigmask(bare.SIG_SETMASK, mask)
         put_handlers_back()
 
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        bare.pthread_sigmask(bare.SIG_SETMASK, ())
     except BaseException:  # a signal that had been held off ends the start
         put_back()
         raise
@@ -176,10 +180,12 @@ def reset(stop: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
 
 
 def _inherited_ignored() -> Iterable[tuple[int, Any]]:
-    for number in signal.valid_signals():
+    for number in EVERY_SIGNAL:
+        if bare.getsignal(number) != bare.SIG_IGN:
+            continue
         name = name_of(number)
-        if signal.getsignal(number) is signal.SIG_IGN and name not in (*IGNORED_BY_PYTHON, *_NEVER_CAUGHT):
-            yield number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+        if name not in (*IGNORED_BY_PYTHON, *_NEVER_CAUGHT):
+            yield number, bare.default_int_handler if name == "SIGINT" else bare.SIG_DFL
 
 
 def install(signals: SignalMap) -> Callable[[], None]:
@@ -191,7 +197,7 @@ def _set_all(handlers: Mapping[int, Any]) -> Callable[[], None]:
     before: dict[int, Any] = {}
     try:
         for number, handler in handlers.items():
-            before[number] = signal.signal(number, handler)
+            before[number] = bare.signal(number, handler)
     except BaseException:
         _put_back(before)
         raise
@@ -202,7 +208,7 @@ def _put_back(before: Mapping[int, Any]) -> None:
     for number, handler in before.items():
         # None: it was installed from outside Python, and Python can't name it.
         if handler is not None:
-            signal.signal(number, handler)
+            bare.signal(number, handler)
 
 
 class StopWish:
@@ -221,7 +227,7 @@ class StopWish:
         """Make the wish; it stays made."""
         self.made = True
         if "wish" in self._pipes:
-            with suppress(BlockingIOError):  # full of earlier wishes: the sleeper wakes all the same
+            with ignored(BlockingIOError):  # full of earlier wishes: the sleeper wakes all the same
                 os.write(self._pipes["wish"][1], b"s")
 
     def wait(self, seconds: float | None) -> bool:
@@ -235,11 +241,12 @@ class StopWish:
     # Python runs a handler between two of its own instructions, so one whose signal arrives just before poll(2) begins
     # would be run when that ends. The wake-up descriptor is written to by the kernel's own call of the handler.
     def _sleep(self, seconds: float) -> None:
+        # As the program has it: where gevent has put its own in this place, its other tasks go on meanwhile.
         poll = select.poll()
         poll.register(self._pipe("wish")[0], select.POLLIN)
         reading, writing = self._pipe("signals")
         try:
-            before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+            before = bare.set_wakeup_fd(writing, warn_on_full_buffer=False)
         except ValueError:  # another thread than the main one, to which no signal comes
             poll.poll(seconds * 1000)
             return
@@ -250,12 +257,12 @@ class StopWish:
                 poll.poll(seconds * 1000)
             self._drain()
         finally:
-            signal.set_wakeup_fd(before)
+            bare.set_wakeup_fd(before)
 
     def _drain(self) -> None:
         # Asked for again: a handler may have forked, and this may be the child, where the number is another file's.
         if "signals" in self._pipes:
-            with suppress(BlockingIOError):
+            with ignored(BlockingIOError):
                 while os.read(self._pipes["signals"][0], 512):
                     pass
 
@@ -282,9 +289,9 @@ class StopWish:
         """Close the pipes: a child that kept them would wake its parent, and be woken in its stead."""
         pipes, self._pipes = self._pipes, {}
         if "signals" in pipes:
-            current = signal.set_wakeup_fd(-1)
+            current = bare.set_wakeup_fd(-1)
             if current != pipes["signals"][1]:
-                signal.set_wakeup_fd(current)
+                bare.set_wakeup_fd(current)
         for pipe in pipes.values():
             _close(pipe)
 

@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from .closing import above_two, close, put
-from .errors import InvalidOption
+from .errors import InvalidOption, ignored
 from .log_file import open_input, open_log
 from .record import Record
 
@@ -375,7 +375,7 @@ def _manners_of(current: Any) -> dict[str, Any]:
 def _behave(current: Any, **manners: Any) -> None:
     # What is held is flushed by it, and a write that fails must not fail the start; see _flush.
     if manners and hasattr(current, "reconfigure"):
-        with suppress(ValueError, OSError):
+        with ignored(ValueError, OSError):
             current.reconfigure(**manners)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
 
 from . import bare, libc, process, report
 from .closing import put
+from .errors import ignored
 from .process import program_become
 
 TYPE_CHECKING = False
@@ -111,7 +111,7 @@ class _Witness:
         return reading
 
     def _reap(self) -> None:
-        with suppress(ChildProcessError):
+        with ignored(ChildProcessError):
             while (ended := bare.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._daemon:
                     self._wait_status = ended[1]
@@ -196,9 +196,9 @@ def _tell(pid: int, signum: int, session: int) -> None:
         found = process.look(pid)
         return found is None or found.session == session
 
-    # A member that has become another user's process can't be signalled by one who isn't root: it stays in the list of
-    # those who are left.
-    with suppress(PermissionError):
+    # A member that has become another user's process can't be signalled by one that isn't root: it stays in the list of
+    # those that are left.
+    with ignored(PermissionError):
         process.send_signal(pid, signum, still_there)
 
 
