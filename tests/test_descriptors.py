@@ -74,12 +74,22 @@ def test_the_programs_own_can_be_named_with_others(daemons: Daemons) -> None:
     assert found == sorted([0, 1, 2, 200, *own])
 
 
+# As in a PID namespace of its own, where others can't see whose a pidfile is: then a lock is kept on it as well.
+LOCKING = """
+    import contextlib
+    import daemonry.pidfile_on_disk
+    daemonry.pidfile_on_disk._OF_THE_SYSTEM = ""
+    lock = daemonry.PIDLockFile(path("pid"))
+"""
+
+
 def test_what_a_context_has_open_is_not_the_programs_own(daemons: Daemons) -> None:
     """Its lock and its pipes: they stay without being named."""
     assert told(
         daemons,
+        LOCKING,
         """
-        with DaemonContext(ready="manual", pidfile=daemonry.PIDLockFile(path("pid"))) as context:
+        with DaemonContext(detach_process=True, ready="manual", pidfile=lock) as context:
             tell([len(facts().numbers), daemonry.own_files()])
             context.ready()
         """,
@@ -366,13 +376,12 @@ def test_the_lock_of_the_pidfile_gets_a_number_that_nothing_of_the_programs_has(
     assert told(
         daemons,
         method,
+        LOCKING,
         """
-        import contextlib
         old = [open("/etc/passwd") for _ in range(9)]
         numbers = [each.fileno() for each in old]
-        lock = daemonry.PIDLockFile(path("pid"))
         with DaemonContext(detach_process=True, files_preserve=[old[4]], pidfile=lock):
-            mine = facts().numbers[-1]
+            (mine,) = lock.descriptors
             while old:
                 each = old.pop()
                 with contextlib.suppress(OSError):
@@ -383,19 +392,19 @@ def test_the_lock_of_the_pidfile_gets_a_number_that_nothing_of_the_programs_has(
 
 
 def test_the_lock_of_the_pidfile_finds_a_number_below_a_limit_that_was_lowered_since(daemons: Daemons) -> None:
-    assert (
-        told(
-            daemons,
-            """
-        for number in (3, 4, 5, 40, 63, 900):
+    taken = (3, 4, 5, 40, 63, 900)
+    (mine,) = told(
+        daemons,
+        LOCKING,
+        f"""
+        for number in {taken}:
             os.dup2(0, number)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        with DaemonContext(detach_process=False, pidfile=daemonry.PIDLockFile(path("pid"))):
-            tell(max(facts().numbers) not in (3, 4, 5, 40, 63, 900))
+        with DaemonContext(detach_process=False, pidfile=lock):
+            tell(lock.descriptors)
         """,
-        )
-        is True
     )
+    assert mine not in taken
 
 
 def test_asking_is_bounded(daemons: Daemons) -> None:
