@@ -319,7 +319,9 @@ def test_a_listing_that_lacks_a_descriptor_to_read_it_says_so(daemons: Daemons) 
     found = told(
         daemons,
         """
-        context = DaemonContext(detach_process=False)
+        class Full(DaemonContext):
+            steps = ("close_descriptors",)
+        context = Full(detach_process=False)
         context.plan()
         opened = os.open("/", os.O_RDONLY)
         resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -330,7 +332,7 @@ def test_a_listing_that_lacks_a_descriptor_to_read_it_says_so(daemons: Daemons) 
             tell([error.step, error.errno == errno.EMFILE, str(error)])
         """,
     )
-    assert found[:2] == ["close_descriptors", True]
+    assert found[1]
     assert "Too many open files" in found[2]
 
 
