@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from control_programs import TELLING, WAYS, started, told
-from daemonry import control
+from control_programs import DAEMON, TELLING, WAYS, started, told
+from daemonry import control, process
 from harness.daemons import Daemons
 from harness.waiting import wait_for
 
@@ -34,6 +34,38 @@ def test_a_signal_arrives_and_reload_is_sighup(daemons: Daemons, path: Path) -> 
     assert told(path) == "SIGUSR1 SIGUSR2 SIGHUP "
 
 
+@pytest.mark.parametrize("signal_map", ["None", '{"HUP": None, "TERM": "terminate"}'])
+def test_reload_never_ends_a_daemon_that_does_not_expect_it(daemons: Daemons, path: Path, signal_map: str) -> None:
+    """It is refused, with what to do; a signal that is asked for by its name is sent all the same."""
+    found = started(daemons, path, DAEMON.replace("argv[1])", f"argv[1]), signal_map={signal_map}"))
+    with pytest.raises(control.ControlError, match="no handler for SIGHUP, which would end it or do nothing") as told:
+        found.reload()
+    assert (told.value.pid, told.value.pidfile, told.value.errno) == (found.pid, found.pidfile, None)
+    assert found.is_running
+    found.signal(signal.SIGTERM)
+    assert found.wait(10)
+
+
+@pytest.mark.parametrize("waits", ["signal.sigwait([1])", "pass\n    while not signal.sigpending(): time.sleep(0.01)"])
+def test_reload_reaches_a_daemon_that_takes_its_signals_when_it_likes(daemons: Daemons, path: Path, waits: str) -> None:
+    """By sigwait(3), or signalfd(2): it holds them off, and has no handler."""
+    body = f"signal.pthread_sigmask(signal.SIG_BLOCK, [1]); open(sys.argv[1] + '.told', 'w').close(); {waits}"
+    program = "".join(
+        (
+            "import signal, sys, time\nfrom daemonry import DaemonContext\nfrom daemonry.pidfile import PIDLockFile\n",
+            f"with DaemonContext(pidfile=PIDLockFile(sys.argv[1])):\n    {body}\n",
+        )
+    )
+    found = started(daemons, path, program)
+    wait_for(lambda: Path(f"{path}.told").exists() and process.expects(found.pid, signal.SIGHUP) is not False)
+    found.reload()
+    assert found.wait(10)
+
+
+def test_what_nobody_can_be_asked_is_not_known() -> None:
+    assert process.expects(2**22 + 1, signal.SIGHUP) is None
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_daemon_that_has_ended_gets_no_signal_nor_does_its_successor(
@@ -43,7 +75,7 @@ def test_a_daemon_that_has_ended_gets_no_signal_nor_does_its_successor(
     program = f"""
         {WAYS[way]}
         import pickle, signal, sys
-        from daemonry import control
+        from daemonry import control, process
         found = pickle.loads(sys.stdin.buffer.read())
         for act in (found.reload, lambda: found.signal(signal.SIGTERM), lambda: found.signal(signal.SIGKILL)):
             try:
@@ -91,7 +123,7 @@ def test_another_user_who_may_not_signal_it_is_told_so(daemons: Daemons, way: st
         f"""
         {WAYS[way]}
         import errno, signal, sys
-        from daemonry import control
+        from daemonry import control, process
         found = control.find(sys.argv[1])
         assert found.is_running and not found.wait(0)
         for act in (found.reload, found.stop, lambda: found.signal(35)):

@@ -167,7 +167,17 @@ class Daemon(Record):
             raise NotRunning(errno.ESRCH, f"{self.process} {state}", self.pidfile, self.pid)
 
     def reload(self) -> None:
-        """Send it SIGHUP, on which a daemon reads its configuration again, and reopens its logs; see daemon(7)."""
+        """Send it SIGHUP, on which a daemon reads its configuration again, and reopens its logs; see daemon(7).
+
+        :raises NotRunning: as :meth:`signal` does.
+        :raises ControlError: also when it has no handler for SIGHUP, which would end it; nothing is sent then.
+        """
+        if process.expects(self.pid, signal.SIGHUP) is False and self._is_still_found():
+            message = (
+                f"{self.process} has no handler for SIGHUP, which would end it or do nothing; give it one, send it the "
+                "signal on which it does read its configuration again, or restart it"
+            )
+            raise ControlError(None, message, self.pidfile, self.pid)
         self.signal(signal.SIGHUP)
 
     def stop(
