@@ -239,6 +239,18 @@ def test_signal_and_reload_reach_the_daemon(daemonry: Daemonry) -> None:
     daemonry.stop()
 
 
+def test_reload_ends_no_program_that_does_not_expect_it(daemonry: Daemonry) -> None:
+    """Most end by SIGHUP: it is refused, with what to do."""
+    pid = daemonry.start(*SLEEP)
+    told = daemonry("reload", daemonry.name).check(1).stderr
+    assert told.startswith(
+        f"daemonry: process {pid} (sleep) has no handler for SIGHUP, which would end it or do nothing"
+    )
+    assert is_alive(pid)
+    daemonry("signal", daemonry.name, "HUP").check()
+    wait_for(lambda: not is_alive(pid), what="it ends by the signal that is asked for by its name")
+
+
 @pytest.mark.parametrize("words", [["reload"], ["signal", "USR1"]])
 def test_nobody_is_signalled_when_it_does_not_run(daemonry: Daemonry, words: list[str]) -> None:
     """Signal and reload of a daemon that doesn't run are status 7."""

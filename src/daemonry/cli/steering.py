@@ -17,7 +17,7 @@ from .statuses import DONE, NOT_RUNNING, USAGE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..control import Daemon
     from .places import Target
@@ -91,8 +91,8 @@ def _moving(daemon: Daemon, target: Target, screen: Screen) -> Iterator[list[obj
 
 
 def reload(options: argparse.Namespace, screen: Screen) -> int:
-    """Send a daemon SIGHUP, on which it reads its configuration again."""
-    return _send(options.target, number_of("HUP"), screen)
+    """Send a daemon SIGHUP, on which it reads its configuration again; not one that would end by it."""
+    return _act(options.target, number_of("HUP"), lambda daemon: daemon.reload(), screen)
 
 
 def signal(options: argparse.Namespace, screen: Screen) -> int:
@@ -102,15 +102,15 @@ def signal(options: argparse.Namespace, screen: Screen) -> int:
     except ValueError as error:
         screen.complain(str(error))
         return USAGE
-    return _send(options.target, number, screen)
+    return _act(options.target, number, lambda daemon: daemon.signal(number), screen)
 
 
-def _send(wanted: str | Target, number: int, screen: Screen) -> int:
+def _act(wanted: str | Target, number: int, act: Callable[[Daemon], object], screen: Screen) -> int:
     target = places.target_of(wanted)
     daemon = find_surely(target.pidfile)
     if daemon is None:
         screen.complain(f"{target.title}: not running")
         return NOT_RUNNING
-    daemon.signal(number)
+    act(daemon)
     screen.say(f"{target.title}: sent {name_of(number)} to process {daemon.pid}")
     return DONE

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from .. import libc
+from .. import libc, process
 from ..closing import close, put
 from ..record import Record
 from ..report import pipe
@@ -257,18 +257,9 @@ class _Watch:
     @staticmethod
     def _pass_on(number: int, child: Guarded) -> None:
         # SIGHUP ends a program that doesn't expect it; a rotation of the logs must not.
-        if number != signal.SIGHUP or catches(child.pid, number):
+        if number != signal.SIGHUP or process.expects(child.pid, number):
             child.signal(number)
 
 
 def _ignore(_signum: int, _frame: FrameType | None) -> None:
     """Let the signal wake the selector, and do nothing else."""
-
-
-def catches(pid: int, signum: int) -> bool:
-    """Whether the process has a handler for the signal; false where nobody can be asked. proc_pid_status(5), SigCgt."""
-    with suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
-    return False
