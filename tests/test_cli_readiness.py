@@ -246,7 +246,6 @@ import time
 time.sleep(60)
 """
     pid = daemonry.start("--notify", *program(text))
-    assert facts_of(pid).descriptors[3:] != ()
     assert daemonry.daemons.survivor() == pid
     daemonry.stop()
 
@@ -398,3 +397,18 @@ def test_a_start_under_any_limit_of_processes_is_up_or_says_why_not(daemonry: Da
         begun.unlink(missing_ok=True)
     assert any("cannot fork who tells when the program is up" in each for each in told)
     assert "started" in told[-1]
+
+
+@pytest.mark.parametrize("flags", [("--notify",), ("--wait-port", "1")])
+def test_a_start_whose_herald_is_killed_fails_at_once(daemonry: Daemonry, flags: tuple[str, ...]) -> None:
+    """Nobody is left who could say that the program is up; a start that fails leaves nothing, so it is ended."""
+    words = (*flags, "--settle", "60", "--timeout", "60", "--", "sleep", "60")
+    running = daemonry.begin("start", "--name", daemonry.name, *words)
+    wait_for(lambda: daemonry.pidfile().exists() and facts_of(daemonry.pid()).comm == "sleep")
+    witness = facts_of(daemonry.pid()).ppid
+    others = set(daemonry.daemons.alive()) - {running.pid, daemonry.pid(), witness}
+    (herald,) = others
+    os.kill(herald, signal.SIGKILL)
+    failed = running.wait(20).check(1)
+    assert "nobody is left who could say that it is; it has been ended" in failed.stderr
+    assert (daemonry.left(), daemonry.daemons.alive()) == ([], [])
