@@ -14,6 +14,7 @@ from ..forks import fork
 from ..hold import signals_held_off
 from ..report import Failed, pipe
 from ..signals import name_of
+from . import hints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Program(ProgramContext):
         try:
             os.execv(self.path, self.words)
         except OSError as error:
-            hint = "; does its first line name an interpreter that is there?" if os.path.exists(self.path) else ""
+            hint = hints.on_execution(self.path, error.errno)
             message = f"cannot execute {self.path}: {error.strerror}{hint}"
             raise OSError(error.errno, message) from error
 

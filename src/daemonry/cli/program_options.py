@@ -235,6 +235,8 @@ def environment_of(options: argparse.Namespace, takes_place: bool) -> dict[str, 
         from .. import accounts
 
         found.update(accounts.other_login(_number_or_name(options.user)))
+    # Else Python holds what it prints to a file, some kilobytes of it, and its log is empty for hours.
+    found.setdefault("PYTHONUNBUFFERED", "1")
     found.update(options.env)
     return {name: value for name, value in found.items() if value is not None}
 
@@ -256,7 +258,10 @@ def executable(words: list[str], chroot: str | None, environment: dict[str, str]
         directories = [""] if "/" in program else environment.get("PATH", os.defpath).split(":")
         inside = (os.path.normpath(os.path.join("/", directory, program)) for directory in directories)
         path = next((each for each in inside if os.access(chroot + each, os.X_OK)), None)
+    if path is None and chroot is None:
+        from . import hints
+
+        raise Refusal(hints.on_missing(program, environment.get("PATH")), NOT_INSTALLED)
     if path is None:
-        where = f" in {chroot}" if chroot is not None else "" if "/" in program else " in PATH"
-        raise Refusal(f"there is no program {program}{where} that may be executed", NOT_INSTALLED)
+        raise Refusal(f"there is no program {program} in {chroot} that may be executed", NOT_INSTALLED)
     return path

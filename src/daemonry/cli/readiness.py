@@ -38,6 +38,10 @@ class Settled:
         """Answer whether the program is up; false when it has ended."""
         return not ended(self._seconds)
 
+    def when_late(self) -> str:
+        """Return what to say when it was not up in time."""
+        return ""
+
 
 class Accepting:
     """A port of this machine accepts connections."""
@@ -68,6 +72,10 @@ class Accepting:
             if ended(_ROUND):
                 return False
         return True
+
+    def when_late(self) -> str:
+        """Return what to say when it was not up in time."""
+        return f"port {self.port} did not accept at 127.0.0.1 or ::1"
 
     def _is_up(self, pid: int) -> bool:
         """Whether the port accepts, and it isn't a stranger who has it, as far as that can be told."""
@@ -128,6 +136,10 @@ class Notified:
             return False
         finally:
             self.close()
+
+    def when_late(self) -> str:
+        """Return what to say when it was not up in time."""
+        return "READY=1 never came: a program that doesn't say it (sd_notify) is waited for by --wait-port or --settle"
 
     def _hear(self, pid: int, tell: Tell) -> bool:
         """Hear what has been said by now; answer whether the program is up."""

@@ -220,15 +220,25 @@ def _clear(target: Target | None) -> None:
 
 
 def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:
-    screen.complain(_text_of(error))
+    screen.complain(_text_of(error) + _hint_on(error, context))
     for line in _last_words(context):
         screen.say(f"  {printable(line)}")
+
+
+def _hint_on(error: DaemonStartError, context: Program | Supervisor) -> str:
+    if isinstance(error, InvalidOption) or context.chroot_directory is not None:
+        return ""
+    from . import hints
+
+    directory = os.fsdecode(context.working_directory)
+    return hints.on_failure(error, context.words, os.path.abspath(directory), context.readiness)
 
 
 def _text_of(error: DaemonStartError) -> str:
     text = str(error)
     # The user has given a program and flags, and knows nothing of options, of steps and of what becomes what.
-    for ours, theirs in (("step run_program: ", ""), ("step check_options: ", ""), ("the daemon ", "the program ")):
+    theirs_by_ours = dict.fromkeys(("step run_program: ", "step body: ", "step check_options: "), "")
+    for ours, theirs in {**theirs_by_ours, "the daemon ": "the program "}.items():
         text = text.replace(f": {ours}", f": {theirs}")
     if isinstance(error, InvalidOption) and error.option in _FLAGS:
         text = text.replace(f": {error.option}: ", f": {_FLAGS[error.option]}: ", 1)

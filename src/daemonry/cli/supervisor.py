@@ -16,6 +16,7 @@ from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
+from . import hints
 from .guard import Guarded
 from .program import ProgramContext
 from .scribe import Scribe
@@ -86,7 +87,7 @@ class Supervisor(ProgramContext):
         :raises OSError: when it can't be executed the first time.
         """
         with _Watch(self) as watch:
-            watch.start()
+            self._start_first(watch)
             self._wait_until_up(watch)
             pace = Pace(self.policy)
             while True:
@@ -95,6 +96,13 @@ class Supervisor(ProgramContext):
                 if pause is None or watch.idle(pause):
                     return watch.status
                 watch.start_again()
+
+    def _start_first(self, watch: _Watch) -> None:
+        try:
+            watch.start()
+        except OSError as error:
+            hint = hints.on_execution(self.path, error.errno)
+            raise OSError(error.errno, f"cannot execute {self.path}: {error.strerror}{hint}") from error
 
     def _wait_until_up(self, watch: _Watch) -> None:
         assert watch.child is not None
