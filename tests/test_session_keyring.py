@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.waiting import wait_for
-from test_libc import REFUSING
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
@@ -23,6 +21,7 @@ PROGRAM = """
 import ctypes, json, os, sys
 from daemonry import DaemonContext, DaemonStartError, libc
 from harness.probe import publish
+from harness.refusal import refuse
 C = ctypes.CDLL(None, use_errno=True)
 KEYCTL = libc._KEYCTL[os.uname().machine, ctypes.sizeof(ctypes.c_void_p)]
 ADD_KEY, JOIN, SEARCH, READ, SESSION = KEYCTL - 2, 1, 10, 11, -3
@@ -72,21 +71,14 @@ def test_who_stays_who_it_is_keeps_them(daemons: Daemons) -> None:
     assert seen(daemons, detach_process=False, gid=65534) == [0, "secret"]
 
 
-def refusing(number: int) -> str:
-    """Return what has keyctl(2) refused with an error, as by a container's profile."""
-    filter_of_close_range = textwrap.dedent(REFUSING)
-    return "import errno\n" + filter_of_close_range.replace("0, 1, 436", "0, 1, KEYCTL").replace(
-        "errno.REFUSAL", str(number)
-    )
-
-
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM], ids=errno.errorcode.get)
 def test_where_nobody_can_use_keys_there_is_nothing_to_leave(daemons: Daemons, number: int) -> None:
-    assert seen(daemons, refusing(number), uid="nobody", detach_process=False) == [65534, None]
+    """As in a container whose profile refuses keyctl(2)."""
+    assert seen(daemons, f"refuse(KEYCTL, {number})", uid="nobody", detach_process=False) == [65534, None]
 
 
 def test_a_keyring_that_cannot_be_left_is_an_error(daemons: Daemons) -> None:
-    step, told, text = seen(daemons, refusing(errno.EDQUOT), uid="nobody", detach_process=True)
+    step, told, text = seen(daemons, f"refuse(KEYCTL, {errno.EDQUOT})", uid="nobody", detach_process=True)
     assert (step, told) == ("drop_privileges", errno.EDQUOT)
     assert f"cannot join a new session keyring: {os.strerror(errno.EDQUOT)}; see /proc/key-users" in str(text)
 
