@@ -146,14 +146,12 @@ def test_to_run_as_root_is_no_fault_but_worth_a_word(daemons: Daemons) -> None:
         ("working directory", "os.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd())", "(deleted)"),
         ("umask", "os.umask(0)", "0000"),
         ("umask", "os.umask(0o020)", "0020"),
-        ("standard descriptors", "os.dup2(os.openpty()[1], 2); os.close(4); os.close(5)", "2 /dev/pts/"),
+        ("standard descriptors", "ends = os.openpty(); os.dup2(ends[1], 2); [os.close(end) for end in ends]", "2 /dev/pts/"),
         ("other descriptors", "os.openpty()", "(its own, a terminal)"),
         ("other descriptors", "os.open('/home', os.O_RDONLY)", "/home (its own, in a home directory)"),
         ("ignored signals", "signal.signal(signal.SIGHUP, signal.SIG_IGN)", "SIGHUP"),
         ("blocked signals", "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, 40])", "SIGUSR1, signal 40"),
         ("pidfile", "os.chmod(path, 0o666)", "others may write to it (mode 0o666)"),
-        ("pidfile", "open(path, 'r+').write('1' + ' ' * 9)", "with process 1; which is not "),
-        ("pidfile", "open(path, 'r+').write('none' + ' ' * 9)", "with no number; which is not "),
     ],
 )
 def test_a_defect_is_found_and_nothing_else(daemons: Daemons, name: str, defect: str, fact: str) -> None:
@@ -163,6 +161,17 @@ def test_a_defect_is_found_and_nothing_else(daemons: Daemons, name: str, defect:
     assert list(wrong) == [name]
     assert fact in wrong[name]
     assert all(finding.advice for finding in findings if finding.ok is False)
+    daemons.leave(pid)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1", "process 1"), ("none", "no number")])
+def test_a_pidfile_that_says_something_else_holds_nobody_off(daemons: Daemons, text: str, number: str) -> None:
+    """What is written into it breaks its seal."""
+    pid = start(daemons, f"open(path, 'r+').write('{text}' + ' ' * 9)")
+    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
+    assert list(wrong) == ["pidfile", "pidfile lock"]
+    assert f"with {number}; which is not " in wrong["pidfile"]
+    assert wrong["pidfile lock"] == "not held"
     daemons.leave(pid)
 
 
@@ -267,7 +276,6 @@ def test_a_lock_of_the_older_kinds_counts(daemons: Daemons, kind: str) -> None:
 def test_a_pidfile_without_a_name_keeps_nobody_from_starting(daemons: Daemons) -> None:
     pid = start(daemons, "os.unlink(path)")
     path = str(pidfile_of(daemons))
-    assert facts(doctor.examine(pid))["pidfile"].endswith("it has no name any more")
     given = doctor.examine(pid, path)
     assert facts(given)["pidfile"] == f"there is no {path}"
     assert facts(given, None) == {"pidfile lock": "no pidfile"}
@@ -326,7 +334,7 @@ def orphan(daemons: Daemons, more: str = "") -> tuple[int, int]:
 
 def test_a_session_that_is_not_its_own_is_found(daemons: Daemons) -> None:
     pid, leader = orphan(daemons)
-    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
+    wrong = facts(doctor.examine(pid))
     assert list(wrong) == ["session"]
     assert wrong["session"].startswith(f"session {leader}, led by process {leader} (")
 
@@ -334,7 +342,7 @@ def test_a_session_that_is_not_its_own_is_found(daemons: Daemons) -> None:
 def test_a_session_whose_leader_has_ended_is_as_good_as_its_own(daemons: Daemons) -> None:
     pid, leader = orphan(daemons)
     daemons.stop(leader)
-    findings = doctor.examine(pid, str(pidfile_of(daemons)))
+    findings = doctor.examine(pid)
     assert facts(findings) == {}
     assert facts(findings, True)["session"] == f"session {leader}, which nobody leads any more"
 
@@ -343,18 +351,18 @@ def test_a_standard_descriptor_that_is_closed_is_found(daemons: Daemons) -> None
     """In a program that opens nothing more: whatever it opened would be its standard input."""
     pid, _ = orphan(daemons, "os.setsid()\nif os.fork():\n    os._exit(0)\nos.close(0)")
     wait_for(
-        lambda: list(facts(doctor.examine(pid, str(pidfile_of(daemons))))) == ["standard descriptors"],
+        lambda: list(facts(doctor.examine(pid))) == ["standard descriptors"],
         what="that alone is found",
     )
     assert (
-        facts(doctor.examine(pid, str(pidfile_of(daemons))))["standard descriptors"]
+        facts(doctor.examine(pid))["standard descriptors"]
         == "1 /dev/null, 2 /dev/null, 0 closed"
     )
 
 
 def test_to_lead_its_session_is_a_defect_without_a_service_manager(daemons: Daemons) -> None:
     pid, _ = orphan(daemons, "os.setsid()")
-    assert facts(doctor.examine(pid, str(pidfile_of(daemons)))) == {"session": f"session {pid}, which it leads"}
+    assert facts(doctor.examine(pid)) == {"session": f"session {pid}, which it leads"}
 
 
 def test_to_lead_its_session_is_what_a_service_manager_makes_it_do(daemons: Daemons) -> None:
@@ -394,7 +402,7 @@ def test_a_program_on_a_terminal_is_found_to_be_there(daemons: Daemons) -> None:
     )
     name = shown.read_until("\n").split()[1]
     (pid,) = [each for each in daemons.alive() if each != shown.pid]
-    wrong = facts(doctor.examine(pid, str(pidfile_of(daemons))))
+    wrong = facts(doctor.examine(pid))
     assert {"session", "controlling terminal", "parent", "standard descriptors"} <= set(wrong)
     assert wrong["controlling terminal"] == name
     assert wrong["standard descriptors"] == f"0 {name}, 1 {name}, 2 {name}"
@@ -414,7 +422,7 @@ def test_a_program_in_another_language_is_examined_alike(daemons: Daemons) -> No
     ).check()
     pid = daemons.survivor()
     wait_for(lambda: os.readlink(f"/proc/{pid}/cwd") == "/" and is_program(pid, "sleep"))
-    findings = doctor.examine(pid, str(pidfile_of(daemons)))
+    findings = doctor.examine(pid)
     assert facts(findings) == {"session": f"session {pid}, which it leads"}
     assert facts(findings, True)["umask"] == "0027"
     daemons.stop(pid)
@@ -433,7 +441,7 @@ def test_a_program_in_another_language_is_examined_alike(daemons: Daemons) -> No
 )
 def test_a_blocked_signal_that_is_waited_for_is_no_defect(daemons: Daemons, waits: str) -> None:
     pid = start(daemons, f"signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n{waits}", before="import ctypes")
-    wait_for(lambda: facts(doctor.examine(pid, str(pidfile_of(daemons)))) == {}, what="nothing is found")
+    wait_for(lambda: facts(doctor.examine(pid)) == {}, what="nothing is found")
     daemons.leave(pid)
 
 
@@ -493,7 +501,8 @@ def test_without_proc_nothing_is_told_but_of_the_pidfile(daemons: Daemons) -> No
     lines = launched.stdout.splitlines()
     found = tuple(doctor.Finding(**fields) for fields in json.loads(lines[0]))
     assert facts(found) == {}
-    assert facts(found, True) == {"pidfile lock": "held"}
+    assert facts(found, True) == {}
+    assert facts(found, None)["pidfile lock"] == "can't be told: its process can't be seen"
     assert "there is no process 4194305" in lines[1]
     daemons.stop(pid)
 

@@ -60,6 +60,8 @@ def pidfile_lock(subject: Subject) -> Answer:
         return None, "no pidfile", ""
     if found.holder == subject.pid:
         return well("held")
+    if found.unseen:
+        return None, "can't be told: its process can't be seen", "ask where there is a whole /proc"
     holders = None
     with suppress(PermissionError, Untold):
         holders = [each for each in subject.descriptors if os.path.samestat(each.found, found.found) and each.is_locked]

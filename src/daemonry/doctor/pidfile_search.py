@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Pidfile(Record):
     """A pidfile: ``number`` is the process on its first line, ``path`` as far as it is known.
 
-    ``holder`` is the process whose seal it bears.
+    ``holder`` is the process whose seal it bears; ``unseen`` is whether that lives and can't be seen from here.
     """
 
     path: str
@@ -32,6 +32,7 @@ class Pidfile(Record):
     number: int | None
     locked: bool
     holder: int | None
+    unseen: bool
 
 
 class NoPidfile(Exception):
@@ -73,6 +74,7 @@ def _behind(fd: int, path: str, holder: Holder | None) -> Pidfile:
         number=pid_in(fd),
         locked=kernel_lock.holder(fd) is not None,
         holder=holder.pid if holder is not None and holder.certain else None,
+        unseen=holder is not None and holder.is_unseen,
     )
 
 
