@@ -146,7 +146,11 @@ def test_to_run_as_root_is_no_fault_but_worth_a_word(daemons: Daemons) -> None:
         ("working directory", "os.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd())", "(deleted)"),
         ("umask", "os.umask(0)", "0000"),
         ("umask", "os.umask(0o020)", "0020"),
-        ("standard descriptors", "ends = os.openpty(); os.dup2(ends[1], 2); [os.close(end) for end in ends]", "2 /dev/pts/"),
+        (
+            "standard descriptors",
+            "ends = os.openpty(); os.dup2(ends[1], 2); [os.close(end) for end in ends]",
+            "2 /dev/pts/",
+        ),
         ("other descriptors", "os.openpty()", "(its own, a terminal)"),
         ("other descriptors", "os.open('/home', os.O_RDONLY)", "/home (its own, in a home directory)"),
         ("ignored signals", "signal.signal(signal.SIGHUP, signal.SIG_IGN)", "SIGHUP"),
@@ -354,10 +358,7 @@ def test_a_standard_descriptor_that_is_closed_is_found(daemons: Daemons) -> None
         lambda: list(facts(doctor.examine(pid))) == ["standard descriptors"],
         what="that alone is found",
     )
-    assert (
-        facts(doctor.examine(pid))["standard descriptors"]
-        == "1 /dev/null, 2 /dev/null, 0 closed"
-    )
+    assert facts(doctor.examine(pid))["standard descriptors"] == "1 /dev/null, 2 /dev/null, 0 closed"
 
 
 def test_to_lead_its_session_is_a_defect_without_a_service_manager(daemons: Daemons) -> None:
