@@ -165,7 +165,7 @@ def test_a_program_is_looked_for_in_the_path_that_it_gets(daemonry: Daemonry) ->
 
 
 def test_a_descriptor_is_preserved_under_its_number(daemonry: Daemonry) -> None:
-    """It is the only one: what the launcher was started with is closed."""
+    """And there is no other: what the launcher was started with is closed, and nothing leads to the pidfile."""
     with open(daemonry.directory / "kept", "w") as kept, open(daemonry.directory / "leak", "w") as leak:
         numbers = (kept.fileno(), leak.fileno())
         pid = daemonry.start(*AT_ONCE, "--preserve-fd", kept.fileno(), *SLEEP, pass_fds=numbers)

@@ -253,3 +253,24 @@ def test_a_full_file_system_is_refused_with_advice_and_nothing_is_left_there(
     assert said == (
         f"{errno.ENOSPC}\ncannot lock {place}/test.pid: No space left on device; make room there\n['full']\n"
     )
+
+
+@pytest.mark.reliability("Full and broken places")
+@pytest.mark.root_only("it makes a PID namespace")
+def test_a_place_without_locks_is_refused_and_gets_no_file(daemons: Daemons) -> None:
+    """Where a lock is needed beside the seal, for those who don't see the process; and there alone."""
+    lockless = f"""
+    import errno, fcntl, os
+    del fcntl.F_OFD_SETLK
+    def lockf(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    fcntl.lockf = lockf
+{REFUSED}"""
+    path = daemons.directory / "place" / "test.pid"
+    path.parent.mkdir()
+    container = unshared("--pid", "--fork", "--mount-proc", "--kill-child")
+    said = daemons.launch(lockless, path, through=container).check().stdout
+    assert said == (
+        f"{errno.ENOLCK}\ncannot lock {path}: No locks available; the file system offers no locks: "
+        "choose one such as /run\n[]\n"
+    )

@@ -181,7 +181,7 @@ def test_a_left_over_file_of_another_user_is_refused_and_root_s_own_is_not(daemo
 
 
 @pytest.mark.root_only("a user's directory, where root has left a file")
-def test_a_left_over_file_of_root_hinders_no_user_in_its_own_directory(daemons: Daemons) -> None:
+def test_a_left_over_file_of_root_hinders_no_user_in_its_own_directory_who_may_open_it(daemons: Daemons) -> None:
     place = daemons.directory / "own"
     place.mkdir()
     os.chown(place, 65534, 65534)
