@@ -9,6 +9,7 @@ import pwd
 import resource
 import signal
 import subprocess
+import tempfile
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -551,6 +552,22 @@ def test_names_of_files_are_shown_without_what_a_terminal_would_obey(tmp_path: P
         running.kill()
     assert all(finding.fact.isprintable() for finding in found.values())
     assert "a\\x1b[2J\\n\\udcff" in found["working directory"].fact
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/var/tmp"])
+def test_a_place_that_is_cleared_is_no_working_directory_whatever_it_is_below(place: str) -> None:
+    """The advice is a place that would be right, which not all that is below /var is."""
+    with (
+        tempfile.TemporaryDirectory(dir=place) as directory,
+        subprocess.Popen(["/bin/sleep", "1000"], cwd=directory, stdin=subprocess.DEVNULL) as running,
+    ):
+        found = {finding.name: finding for finding in doctor.examine(running.pid)}["working directory"]
+        running.kill()
+    assert (found.ok, found.fact) == (False, directory)
+    assert found.advice == (
+        "chdir(2) to /, or to a directory of its own such as /var/lib/NAME: "
+        "here is cleared away what is old, see tmpfiles.d(5)"
+    )
 
 
 def test_a_field_that_the_kernel_does_not_tell_is_no_error(

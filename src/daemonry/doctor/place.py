@@ -17,11 +17,13 @@ def working_directory(subject: Subject) -> Answer:
     """Step 11: no directory that is somebody's, or that could not be unmounted because of the daemon."""
     path = subject.link("cwd")
     found, root = subject.stat("cwd"), subject.stat("root")
-    advice = "chdir(2) to /, or to a directory of its own below /var"
+    advice = "chdir(2) to /, or to a directory of its own such as /var/lib/NAME"
     if path.endswith(DELETED) and found.st_nlink == 0:
         return ill(path, f"{advice}: relative paths lead nowhere now")
     if os.path.samestat(found, root):
         return well(path)
+    if is_below(path, _CLEARED):
+        return ill(path, f"{advice}: here is cleared away what is old, see tmpfiles.d(5)")
     if is_below(path, _PASSING):
         return ill(path, f"{advice}: this one comes and goes with its user or its medium")
     if found.st_dev != root.st_dev and not is_below(path, _OF_THE_SYSTEM):
@@ -30,7 +32,8 @@ def working_directory(subject: Subject) -> Answer:
 
 
 HOMES = ("/home", "/root", "/Users")
-_PASSING = (*HOMES, "/mnt", "/media", "/net", "/run/media", "/run/user", "/tmp", "/var/tmp")
+_PASSING = (*HOMES, "/mnt", "/media", "/net", "/run/media", "/run/user")
+_CLEARED = ("/tmp", "/var/tmp")
 # They may be mounts of their own, but nobody unmounts them while daemons run.
 _OF_THE_SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/opt", "/proc", "/run", "/sbin", "/srv", "/sys", "/usr", "/var")
 
