@@ -173,8 +173,16 @@ def test_a_context_without_a_pidfile_is_refused(service: Service) -> None:
     service.write(settings="context.pidfile = None")
     told = service("start", status=1).stderr
     assert "InvalidOption: " in told
-    assert "pidfile: a service is found by its pidfile: give the context a PIDLockFile" in told
+    assert "pidfile: a service is found by its pidfile: give the context one, such as its path" in told
     assert service.daemons.alive() == []
+
+
+def test_a_path_is_pidfile_enough(service: Service) -> None:
+    service.write(settings="context.pidfile = Path('svc.pid')")
+    pid = service.start()
+    assert service.pidfile.read_text() == f"{pid}\n"
+    service("stop")
+    assert not service.pidfile.exists()
 
 
 def test_an_option_that_can_not_be_meant_is_a_usage_error(service: Service) -> None:

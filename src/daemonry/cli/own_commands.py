@@ -6,6 +6,7 @@ import os
 import sys
 
 from ..errors import InvalidOption
+from ..plan import lock_of
 from . import asking, steering
 from .commands import carry_out
 from .places import Target
@@ -34,9 +35,9 @@ class _Own:
     """A program's context and its body."""
 
     def __init__(self, context: DaemonContext, main: Callable[[], Any]) -> None:
-        path = getattr(context.pidfile, "path", None)
+        path = getattr(lock_of(context.pidfile), "path", None)
         if not isinstance(path, str):
-            raise InvalidOption("pidfile", "a service is found by its pidfile: give the context a PIDLockFile")
+            raise InvalidOption("pidfile", "a service is found by its pidfile: give the context one, such as its path")
         log = context.stdout or context.stderr
         log = os.fspath(log) if isinstance(log, os.PathLike) else log
         self._context = context
