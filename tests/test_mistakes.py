@@ -63,6 +63,9 @@ OF_OPTIONS = {
     "DaemonContext(stderr=4321).plan()": "stderr: 4321 is not open",
     "DaemonContext(stderr=object()).plan()": "stderr: must be None, a path, a descriptor or a file, not <object",
     "DaemonContext(files_preserve=[closed]).plan()": " has no descriptor: I/O operation on closed file",
+    "DaemonContext(files_preserve=[4321]).plan()": (
+        "files_preserve: 4321 is not open: it would be whatever is opened next; leave it out, or open it before"
+    ),
     "DaemonContext(files_preserve='/run/x').plan()": (
         "files_preserve: must be an iterable of files, such as [file], not '/run/x'"
     ),

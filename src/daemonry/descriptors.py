@@ -105,11 +105,13 @@ def resolve(
     :param of_logging: the numbers of logging's handlers; ``None`` when these are not to be preserved.
     :param handler_files: answers the descriptors of a logging handler or logger, and ``None`` for anything else.
     :param forked: why the program's own can't be told from what its parent has left it; ``""`` when it can.
-    :raises InvalidOption: when an item is none of these, or a file that is closed.
+    :raises InvalidOption: when an item is none of these, or is not open, other than the numbers of a ``range``.
     """
     found = dict.fromkeys(of_logging or (), OF_LOGGING)
     for item in _items(preserved):
         for number in _numbers_of(item, handler_files):
+            if not isinstance(preserved, range):  # of which those are meant that are open
+                _require_open(item, number)
             found[number] = OWN if isinstance(item, _OwnFile) else NAMED
     found.update(dict.fromkeys(of_streams, _OF_A_STREAM))
     found.update(dict.fromkeys(given, _GIVEN_BY_MANAGER))
@@ -146,6 +148,17 @@ def _numbers_of(item: object, handler_files: Callable[[object], object]) -> Iter
     if files is not None:
         return files  # type: ignore[return-value]
     return (number_of(item, "files_preserve"),)
+
+
+def _require_open(item: object, number: int) -> None:
+    # The three become streams, whether they were open or not; what own_files() has listed may have been closed since.
+    if number < FIRST or isinstance(item, _OwnFile):
+        return
+    try:
+        os.fstat(number)
+    except (OSError, OverflowError) as error:
+        advice = "it would be whatever is opened next; leave it out, or open it before"
+        raise InvalidOption("files_preserve", f"{item!r} is not open: {advice}", errno.EBADF) from error
 
 
 def number_of(file: object, option: str) -> int:
