@@ -50,18 +50,17 @@ BOUNDS = (
 OBJECTS = 100_000
 
 
-def exceeded(bench: Bench) -> Iterator[tuple[str, bool]]:
-    """Yield a line for each bound, and whether it is exceeded."""
-    rows = {row.key: row for row in measured(bench)}
-    for bound in BOUNDS:
-        if bound.key not in rows:
-            yield f"{bound.key}: could not be counted", True
+def verdicts(rows: list[Row], bounds: tuple[Bound, ...] = BOUNDS) -> Iterator[tuple[bool, str]]:
+    """Yield for each bound whether it holds, and a line that says so; what could not be counted does not hold."""
+    known = {row.key: row for row in rows}
+    for bound in bounds:
+        row = known.get(bound.key)
+        if row is None or not row.values[OURS]:
+            yield False, f"{bound.key}: could not be counted"
             continue
-        row = rows[bound.key]
         found = _found(bound, row)
         unit = "times the bare script's" if bound.beside_bare else row.unit
-        too_much = found > bound.most
-        yield f"{row.title}: {found:,.4g} {unit}, {'more than' if too_much else 'at most'} {bound.most:,g}", too_much
+        yield found <= bound.most, f"{row.title}: {found:,.4g} {unit}; at most {bound.most:,g}"
 
 
 def measured(bench: Bench) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from .peers import HERE
 
 
 def refresh() -> None:
-    """Bring the environment's copy of daemonry up to date, and compile what is to be measured."""
+    """Bring the copy of daemonry in ``benchmarks/.venv`` up to date, and compile what is to be measured there.
+
+    In another environment what is installed there is measured.
+    """
+    if Path(sys.prefix) != HERE / ".venv":
+        return
     ours = Path(sysconfig.get_path("purelib")) / "daemonry"
     shutil.rmtree(ours, ignore_errors=True)
     shutil.copytree(HERE.parent / "src" / "daemonry", ours, ignore=shutil.ignore_patterns("__pycache__"))

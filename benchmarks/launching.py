@@ -95,7 +95,7 @@ class Launcher(Watched):
 
     def exit_status(self) -> int:
         """Wait for it, and return its exit status; negative for a signal."""
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return leaving_nothing.wait_for(self._pid)
 
 
 class Runner:

@@ -48,6 +48,17 @@ def wait_for_all() -> None:
             os.wait()
 
 
+def wait_for(child: int) -> int:
+    """Wait for a child, and as init would for whoever else ends meanwhile: a command that stops it must see it gone.
+
+    Return the child's exit status; negative for a signal.
+    """
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return os.waitstatus_to_exitcode(status)
+
+
 def reap() -> bool:
     """Wait for what has ended; return whether any child is left."""
     try:

@@ -9,7 +9,7 @@ import re
 import resource
 import shutil
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from .place import kind_of
@@ -25,12 +25,13 @@ _LOCKS = ("filelock", "lockfile", "portalocker")
 
 def circumstances(bench: Bench) -> dict[str, Any]:
     """Return what there is to be said of a run besides its rows."""
-    packages = sorted({*(subject.package for subject in bench.subjects if subject.package), *_LOCKS})
+    packages = {*(subject.package for subject in bench.subjects if subject.package), *_LOCKS}
+    installed = {found.metadata["Name"]: found.version for found in distributions()}
     return {
         "date": datetime.date.today().isoformat(),
         "rounds": bench.rounds,
         "machine": _machine(bench.runner.place),
-        "versions": {**{name: version(name) for name in packages}, **_tools()},
+        "versions": {**{name: installed[name] for name in sorted(packages & installed.keys())}, **_tools()},
     }
 
 

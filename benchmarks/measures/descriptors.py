@@ -27,6 +27,8 @@ def measure(bench: Bench) -> list[Row]:
         question = opening(f"-inherited-{count}", f", {count:,} descriptors inherited")[0]
         rows += bench.starts(Setting(pidfile=True, descriptors=count, nofile=room), [question], fewer(bench))
     for limit in limits:
-        question = opening(f"-limit-{limit}", f", at most {limit:,} descriptors (RLIMIT_NOFILE)")[0]
+        question = opening(
+            f"-limit-{'highest' if limit == highest else limit}", f", at most {limit:,} descriptors (RLIMIT_NOFILE)"
+        )[0]
         rows += bench.starts(Setting(pidfile=True, nofile=limit), [question], fewer(bench))
     return rows

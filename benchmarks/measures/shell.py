@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,6 @@ from ..rows import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..bench import Bench
 
 STANDARD = "start-stop-daemon"
@@ -35,18 +34,17 @@ def measure(bench: Bench) -> list[Row]:
     tools = {name: each for name, each in _tools(bench).items() if shutil.which(each.start[0])}
     base = STANDARD if STANDARD in tools else None
     rows = [Row(f"shell-{what}", f"{what} from the shell", "ms", base) for what in ("start", "status", "stop")]
-    bench.take_turns(rows, tools, lambda name: zip(rows, _life(bench, tools[name])))
+    bench.take_turns(rows, tools, lambda name: list(zip(rows, _life(bench, tools[name]))))
     return rows
 
 
-def _life(bench: Bench, tool: Commands) -> Iterator[float]:
-    """Yield how many milliseconds a start takes, and then the other commands that there are."""
+def _life(bench: Bench, tool: Commands) -> list[float]:
+    """Return how many milliseconds a start takes, and then those of the other commands that there are."""
     bench.runner.pidfile.unlink(missing_ok=True)
     with bench.runner.leaving_nothing():
-        yield _run(bench, tool.start)
+        took = [_run(bench, tool.start)]
         _wait_for_pidfile(bench)  # not everybody's start does
-        for words in filter(None, (tool.status, tool.stop)):
-            yield _run(bench, words)
+        return [*took, *(_run(bench, words) for words in (tool.status, tool.stop) if words)]
 
 
 def _wait_for_pidfile(bench: Bench) -> None:
@@ -58,11 +56,10 @@ def _wait_for_pidfile(bench: Bench) -> None:
 
 
 def _run(bench: Bench, words: list[str]) -> float:
-    launcher = bench.runner.run(words)
-    gone = launcher.wait(PATIENCE)
-    if launcher.exit_status() != 0:
-        raise Refused(bench.runner.said())
-    return (gone - launcher.executed) / 1e6
+    with closing(bench.runner.run(words)) as command:
+        if command.exit_status() != 0:
+            raise Refused(bench.runner.said())
+        return (time.monotonic_ns() - command.executed) / 1e6
 
 
 def _tools(bench: Bench) -> dict[str, Commands]:

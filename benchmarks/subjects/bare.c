@@ -55,7 +55,7 @@ static void work(const char *place, long long opened, int marks)
     int leash = open(path, O_RDONLY | O_NONBLOCK);
     fcntl(leash, F_SETFL, 0);
     snprintf(path, sizeof path, "%s/told", place);
-    int told = open(path, O_WRONLY);
+    int told = open(path, O_WRONLY | O_NONBLOCK);
     dprintf(told, "up %d %lld %lld 0\n", getpid(), opened, up);
     close(told);
     if (marks)
