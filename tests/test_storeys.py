@@ -21,7 +21,7 @@ STOREYS = (
     {"errors", "record", "ids", "frames"},
     {"bare", "libc"},
     {"forks", "hold", "closing"},
-    {"advice", "process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
+    {"advice", "other_threads", "process", "kernel_lock", "user_namespace", "report", "sd_notify", "sd_listen"},
     {"pidfile_errors", "pidfile_mark", "pidfile_turn", "seal", "walk"},
     {"witness", "pidfile_reading", "log_file"},
     {"launcher"},

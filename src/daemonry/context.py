@@ -5,7 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
-from . import container, copies, core_limit, descriptors, failures, filesystem, forks, libc, logs, signals, streams
+from . import (
+    container,
+    copies,
+    core_limit,
+    descriptors,
+    failures,
+    filesystem,
+    forks,
+    libc,
+    logs,
+    other_threads,
+    signals,
+    streams,
+)
 from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
 from .hold import signals_held_off
@@ -60,7 +73,8 @@ class DaemonContext(Lifecycle):
             )
         require_forkable(values.detaching.detach or values.leaving_init.leave)
         logs.prepare(values.stderr_discarded)
-        if values.leaves_its_files:
+        # What another thread is just importing would be waited for in the daemon for good.
+        if values.leaves_its_files or other_threads.are_running():
             failures.prepare()
 
     def flush_streams(self) -> None:
@@ -117,7 +131,9 @@ class DaemonContext(Lifecycle):
         if self._tie is None:
             saved = streams.Saved(plan.streams)
             self._undo_on_failure(saved.put_back, saved.forget)
-        streams.redirect(plan.streams, plan.owner)
+        replaced = streams.redirect(plan.streams, plan.owner)
+        if other_threads.are_lost():
+            logs.renew_files(replaced)
         if self._values.copies:
             copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:

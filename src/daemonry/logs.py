@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import errno
 import os
 import stat
@@ -11,6 +10,7 @@ import time
 from contextlib import suppress
 from weakref import WeakSet
 
+from . import other_threads
 from .closing import close, put
 from .log_file import open_log
 
@@ -86,27 +86,6 @@ def _number_of(file: Any) -> list[int]:
     return [number] if isinstance(number, int) and number >= 0 else []
 
 
-class _Threads:
-    """Whether others were running when this process was forked: a lock that one of them held is held for good here.
-
-    logging makes its own locks anew in the child. Those of the files below, in Python's io, nobody can.
-    """
-
-    running = lost = False
-
-    @classmethod
-    def look(cls) -> None:
-        # Not threading.active_count(), which takes a lock that the thread with this fork may have interrupted.
-        cls.running = len(sys._current_frames()) > 1
-
-    @classmethod
-    def lose(cls) -> None:
-        cls.lost = cls.lost or cls.running
-
-
-os.register_at_fork(before=_Threads.look, after_in_child=_Threads.lose)
-
-
 def flush_queues() -> None:
     """Let the listeners that hand on what others have queued do so, for some seconds: their threads end with the fork.
 
@@ -130,20 +109,10 @@ def _has_records(queue: Any) -> bool:
 
 def flush() -> None:
     """Write out what the handlers hold; as far as that can be done in some seconds, where it may not be possible."""
-    if not _Threads.lost:
+    if other_threads.are_lost():
+        other_threads.within(_LONGEST_FLUSH, _flush_each)
+    else:
         _flush_each()
-        return
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work() -> None:
-        _flush_each()
-        done.release()
-
-    # No signal gets a thread out of waiting for a file's lock. Where no other can be started, what is held is lost.
-    with suppress(RuntimeError):
-        _thread.start_new_thread(work, ())
-        done.acquire(timeout=_LONGEST_FLUSH)
 
 
 def _flush_each() -> None:
@@ -172,7 +141,7 @@ def disconnect() -> None:
 
 def _close(handler: Any) -> None:
     files: list[Any] = [getattr(handler, name, None) for name in _FILE_ATTRIBUTES]
-    if _Threads.lost:
+    if other_threads.are_lost():
         # Below the lock that may be held for good: the layers above then count as closed, and don't take it.
         for each in files:
             with suppress(AttributeError, ValueError, OSError):
@@ -181,6 +150,19 @@ def _close(handler: Any) -> None:
         # A StreamHandler leaves its stream open, and others have nothing more to close.
         with suppress(AttributeError, ValueError, OSError):
             each.close()
+
+
+def renew_files(by: dict[int, Any]) -> None:
+    """Give the handlers new objects for the files whose locks may be held for good by a thread of the launcher's.
+
+    :param by: for an object's id the one that has taken its place already, as that of a stream has.
+    """
+    for handler in handlers():
+        for name in _FILE_ATTRIBUTES:
+            file = getattr(handler, name, None)
+            new = by.get(id(file)) or other_threads.renewed(file)
+            if new is not None:
+                setattr(handler, name, new)
 
 
 _outside_root: WeakSet[Any] = WeakSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import core_limit, descriptors, filesystem, forks, identity, logs, service_manager, signals, streams
+from . import bare, core_limit, descriptors, filesystem, forks, identity, logs, service_manager, signals, streams
 from .errors import InvalidOption
 from .record import Record, once
 
@@ -401,7 +401,7 @@ def require_forkable(detach: bool) -> None:
     :raises InvalidOption: in a thread other than the main one, or while an event loop runs.
     """
     threading: Any = sys.modules.get("threading")
-    if threading is not None and threading.current_thread() is not threading.main_thread():
+    if threading is not None and not bare.in_main_thread():
         raise InvalidOption("open", "must be called in the main thread: only there signal handlers can be installed")
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:

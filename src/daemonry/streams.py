@@ -8,6 +8,7 @@ import stat
 import sys
 from contextlib import ExitStack
 
+from . import other_threads
 from .closing import above_two, close, put
 from .errors import InvalidOption, ignored
 from .log_file import open_input, open_log
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
 NAMES = ("stdin", "stdout", "stderr")
+# Seconds that a flush may take of an object which may be locked for good.
+_LONGEST_FLUSH = 2.0
 
 
 class Stream(Record):
@@ -151,12 +154,15 @@ def _number_of(name: str, target: Any) -> int | None:
     return int(number)
 
 
-def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> None:
+def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[int, Any]:
     """Point the three descriptors where they shall point.
 
     The descriptors themselves are changed, and are inheritable; ``sys.stdout`` may be anything or nothing.
 
     :param owner: the user and the group to whom files that are opened by path are given, or ``None`` for nobody.
+
+    Answer the objects that have new ones in their places in ``sys``, by their ids.
+
     :raises OSError: when one can't be opened; nothing has been changed then.
     """
     with ExitStack() as sources:
@@ -169,8 +175,13 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> None:
         for source, stream in pairs:
             _let_go(stream)
             put(source, stream.number, inheritable=True)
+    names = [each for stream in streams for each in (stream.name, f"__{stream.name}__")]
+    before = [(name, getattr(sys, name)) for name in names]
     for stream in streams:
         _name_in_sys(stream)
+        if other_threads.are_lost():
+            _name_original(stream)
+    return {id(old): getattr(sys, name) for name, old in before if old is not getattr(sys, name)}
 
 
 def taken_by_others(streams: Sequence[Stream]) -> list[int]:
@@ -186,6 +197,8 @@ def taken_by_others(streams: Sequence[Stream]) -> list[int]:
 
 def _let_go(stream: Stream) -> None:
     """Write out what Python holds for the old place; drop it when that takes no more, for it isn't for the new one."""
+    if other_threads.are_lost():  # it gets a new object
+        return
     if _flush_all(stream.name) or stream.kept or stream.source == stream.number:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -322,6 +335,11 @@ def _flush_all(name: str) -> bool:
 
 
 def _flush(stream: Any) -> bool:
+    if other_threads.are_lost() and not any(stream is each for each in _made):
+        # What is held before the streams are redirected is the launcher's, whose thread writes it.
+        if _made:
+            other_threads.within(_LONGEST_FLUSH, stream.flush)
+        return True
     # A write that fails now would have failed at exit, when Python says so on a stream that still is the user's; a
     # start must not fail by it.
     try:
@@ -336,6 +354,8 @@ def _flush(stream: Any) -> bool:
 # What a name in sys stood for is kept for good. Its descriptor may be closed by now and its number another file's, so
 # the object must not be collected: it would close the number.
 _replaced: list[object] = []
+# What has taken their places here, so that no other thread can have its lock.
+_made: list[object] = []
 
 
 # A file gets whole lines, also under PYTHONUNBUFFERED: else a log rotation would tear them.
@@ -348,7 +368,7 @@ def _name_in_sys(stream: Stream) -> None:
     current = getattr(sys, stream.name)
     if stream.stand_in is not None:
         _rebind(stream.name, stream.stand_in)
-    elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream):
+    elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream) or _may_be_locked(stream):
         _rebind(stream.name, _fresh(stream, current))
     elif stream.name != "stdin" and _descriptor_of(current) == stream.number:
         _behave(current, **(_OF_A_MANAGERS if stream.kept else _OF_A_LOG))
@@ -365,6 +385,10 @@ def _writes_to(current: Any, stream: Stream) -> bool:
 def _holds_old_input(stream: Stream) -> bool:
     # What was read ahead from the launcher's standard input is not the daemon's.
     return stream.name == "stdin" and not stream.kept and _descriptor_of(sys.stdin) == 0 != stream.source
+
+
+def _may_be_locked(stream: Stream) -> bool:
+    return other_threads.are_lost() and _descriptor_of(getattr(sys, stream.name)) == stream.number
 
 
 def _manners_of(current: Any) -> dict[str, Any]:
@@ -390,9 +414,24 @@ def _fresh(stream: Stream, current: Any) -> IO[str]:
     mode = "r" if stream.name == "stdin" else "w"
     encoding = getattr(current, "encoding", None) or "utf-8"
     errors = "surrogateescape" if stream.name == "stdin" else "backslashreplace"
-    return open(stream.number, mode, buffering=1, encoding=encoding, errors=errors, closefd=False)
+    made = open(stream.number, mode, buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+    _made.append(made)
+    return made
 
 
 def _rebind(name: str, stream: object) -> None:
-    _replaced.append(getattr(sys, name))
+    old = getattr(sys, name)
+    _replaced.append(old)
     setattr(sys, name, stream)
+    if other_threads.are_lost():
+        other_threads.abandon(old)
+
+
+def _name_original(stream: Stream) -> None:
+    """Give a new object to the name by which Python itself comes back to a stream at the exit."""
+    name = f"__{stream.name}__"
+    original = getattr(sys, name)
+    if _descriptor_of(original) == stream.number:
+        other_threads.abandon(original)
+        current = getattr(sys, stream.name)
+        setattr(sys, name, current if any(current is each for each in _made) else _fresh(stream, original))
