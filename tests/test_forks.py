@@ -242,7 +242,7 @@ def test_the_workers_of_a_start_that_fails_are_ended_too(daemons: Daemons, place
 
 @pytest.mark.parametrize("end", ["raise ValueError('no')", "signal.pause()", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_worker_that_left_the_session_is_named_and_let_live(daemons: Daemons, end: str) -> None:
-    """Where ctypes is loaded: loading it, to become the parent of orphans, takes longer than all the rest of a start."""
+    """Where ctypes is loaded: to load it, so as to become the parent of orphans, takes longer than all else."""
     before = "import ctypes"
     work = f"""
         reading, writing = os.pipe()

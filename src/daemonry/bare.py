@@ -31,6 +31,7 @@ from _signal import (
     valid_signals,
 )
 from posix import (
+    close,
     dup2,
     fork,
     fstat,
@@ -66,6 +67,7 @@ __all__ = [
     "SIG_IGN",
     "SIG_SETMASK",
     "SIG_UNBLOCK",
+    "close",
     "default_int_handler",
     "dup2",
     "fork",

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 
+from . import bare
+
 # The first number that is none of the three streams'.
 FIRST = 3
 # What objects of the program's may still take for theirs: the first and the last number of each run that was closed.
@@ -21,7 +23,7 @@ def close(*descriptors: int) -> None:
     """
     for fd in descriptors:
         try:
-            os.close(fd)
+            bare.close(fd)
         except OSError as error:
             # Interrupted or not, it is gone, and must not be closed again. What EIO, ENOSPC or EDQUOT say of earlier
             # writes is no business of a start: none of what is closed here are files that hold what was written.
@@ -33,7 +35,7 @@ def put(source: int, target: int, inheritable: bool) -> None:
     """Make ``target`` a copy of the descriptor ``source``; dup2(2)."""
     while True:
         try:
-            os.dup2(source, target, inheritable=inheritable)
+            bare.dup2(source, target, inheritable=inheritable)
             return
         except InterruptedError:  # os.dup2 is one of the few that PEP 475 left out
             continue

@@ -12,6 +12,7 @@ import os
 import signal
 from contextlib import suppress
 
+from . import bare
 from .closing import close
 from .forks import fork
 from .hold import signals_held_off
@@ -41,7 +42,7 @@ def leave_init(close_others: Callable[[Iterable[int]], object]) -> None:
             finally:
                 close(writing)
             # It closes its end with all the others: a port or a lock that the program gives up from now on is free.
-            os.read(reading, 1)
+            bare.read(reading, 1)
         finally:
             close(reading)
 
@@ -50,13 +51,13 @@ class _children_kept:
     """Where SIGCHLD is ignored, ended children vanish unseen, and nobody could say when the program has ended."""
 
     def __enter__(self) -> None:
-        self._before = signal.getsignal(signal.SIGCHLD)
-        if self._before is signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._before = bare.getsignal(bare.SIGCHLD)
+        if self._before == bare.SIG_IGN:
+            bare.signal(bare.SIGCHLD, bare.SIG_DFL)
 
     def __exit__(self, *_exc_info: object) -> None:
-        if self._before is signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        if self._before == bare.SIG_IGN:
+            bare.signal(bare.SIGCHLD, bare.SIG_IGN)
 
 
 def _stay(program: int, close_others: Callable[[Iterable[int]], object]) -> NoReturn:
@@ -88,7 +89,7 @@ def _reap(program: int) -> int | None:
     """Wait for all that have ended; answer how the program has, if it is among them."""
     found = None
     with suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+        while (ended := bare.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == program:
                 found = ended[1]
     return found
@@ -111,11 +112,11 @@ def _was_sent_to_both(found: signal.struct_siginfo) -> bool:
 
 def _pass_on(program: int, signum: int) -> None:
     try:
-        os.kill(program, signum)  # it has not been waited for, so the number is still its own
+        bare.kill(program, signum)  # it has not been waited for, so the number is still its own
     except PermissionError as error:
         _say(f"cannot pass signal {signum} on to process {program}: {error.strerror}; leave it CAP_KILL")
 
 
 def _say(text: str) -> None:
     with suppress(OSError):  # nobody reads it
-        os.write(2, f"daemonry, process {os.getpid()}: {text}\n".encode())
+        bare.write(2, f"daemonry, process {os.getpid()}: {text}\n".encode())

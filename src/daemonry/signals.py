@@ -228,7 +228,7 @@ class StopWish:
         self.made = True
         if "wish" in self._pipes:
             with ignored(BlockingIOError):  # full of earlier wishes: the sleeper wakes all the same
-                os.write(self._pipes["wish"][1], b"s")
+                bare.write(self._pipes["wish"][1], b"s")  # in a handler nothing may wait
 
     def wait(self, seconds: float | None) -> bool:
         """Sleep for ``seconds``, ``None`` for as long as it takes; answer at once, and true, when the wish is made."""
@@ -241,20 +241,17 @@ class StopWish:
     # Python runs a handler between two of its own instructions, so one whose signal arrives just before poll(2) begins
     # would be run when that ends. The wake-up descriptor is written to by the kernel's own call of the handler.
     def _sleep(self, seconds: float) -> None:
-        # As the program has it: where gevent has put its own in this place, its other tasks go on meanwhile.
-        poll = select.poll()
-        poll.register(self._pipe("wish")[0], select.POLLIN)
+        wish = self._pipe("wish")[0]
         reading, writing = self._pipe("signals")
         try:
             before = bare.set_wakeup_fd(writing, warn_on_full_buffer=False)
         except ValueError:  # another thread than the main one, to which no signal comes
-            poll.poll(seconds * 1000)
+            _await((wish,), seconds)
             return
         try:
-            poll.register(reading, select.POLLIN)
             # Asked again now that all is set up: a handler that ran before had nothing to write to.
             if not self.made:
-                poll.poll(seconds * 1000)
+                _await((wish, reading), seconds)
             self._drain()
         finally:
             bare.set_wakeup_fd(before)
@@ -263,7 +260,7 @@ class StopWish:
         # Asked for again: a handler may have forked, and this may be the child, where the number is another file's.
         if "signals" in self._pipes:
             with ignored(BlockingIOError):
-                while os.read(self._pipes["signals"][0], 512):
+                while bare.read(self._pipes["signals"][0], 512):
                     pass
 
     @property
@@ -294,6 +291,20 @@ class StopWish:
                 bare.set_wakeup_fd(current)
         for pipe in pipes.values():
             _close(pipe)
+
+
+def _await(numbers: tuple[int, ...], seconds: float) -> None:
+    """Wait until one of the descriptors can be read.
+
+    By what the program has in the places of these: under gevent and eventlet its other tasks go on meanwhile.
+    """
+    if not hasattr(select, "poll"):  # eventlet takes it away
+        select.select(numbers, (), (), seconds)
+        return
+    poll = select.poll()
+    for number in numbers:
+        poll.register(number, select.POLLIN)
+    poll.poll(seconds * 1000)
 
 
 def _non_blocking_pipe() -> tuple[int, int]:
