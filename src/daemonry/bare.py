@@ -53,6 +53,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select as _select
     from types import ModuleType
+    from typing import Any
 
 __all__ = [
     "POLLIN",
@@ -80,6 +81,7 @@ __all__ = [
     "kill",
     "killpg",
     "open",
+    "pidfd_send_signal",
     "pipe",
     "poll",
     "pthread_sigmask",
@@ -101,6 +103,7 @@ SIGNALS: dict[str, int] = {
 }
 """The numbers of this system's signals by their names; of several names for one number the usual is the first."""
 
+pidfd_send_signal: Any = getattr(_signal, "pidfd_send_signal", None)
 _NO_DESCRIPTOR = 0x7FFFFFFF
 
 

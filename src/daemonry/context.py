@@ -6,18 +6,17 @@ import os
 import sys
 
 from . import (
-    container,
     copies,
     core_limit,
     descriptors,
     failures,
     filesystem,
     forks,
-    libc,
     logs,
     other_threads,
     signals,
     streams,
+    telling,
 )
 from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
@@ -72,15 +71,18 @@ class DaemonContext(Lifecycle):
                 "close it first, or stay in its process by detach_process=False",
             )
         require_forkable(values.detaching.detach or values.leaving_init.leave)
-        logs.prepare(values.stderr_discarded)
         # What another thread is just importing would be waited for in the daemon for good.
         if values.leaves_its_files or other_threads.are_running():
             failures.prepare()
+            telling.prepare(values.stderr_discarded)
 
     def flush_streams(self) -> None:
         """Write out what stdout, stderr, the logging handlers and the files to preserve hold: once, by the launcher."""
         streams.flush()
-        libc.flush_stdout()
+        if "ctypes" in sys.modules:  # to load it would take longer than all the rest
+            from . import libc
+
+            libc.flush_stdout()
         logs.flush_queues()
         logs.flush()
         descriptors.flush(self.files_preserve)
@@ -88,6 +90,8 @@ class DaemonContext(Lifecycle):
     def leave_init(self) -> None:
         """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
         if self._values.leaving_init.leave:
+            from . import container
+
             with signals_held_off():
                 container.leave_init(descriptors.close_all_except)
                 self._opens_here()
@@ -120,7 +124,7 @@ class DaemonContext(Lifecycle):
         if not closing.keeps_logging:
             logs.let_go({*closing.kept, *forks.owned_descriptors()})
         if not closing.leaves_own:
-            logs.disconnect()
+            telling.disconnect()
         left = descriptors.close_unkept(closing)
         # Who stays in his process is waited for by its end, whatever it has open.
         self._values.copies = copies.of_streams(left) if self._values.detaching.detach else ()
@@ -137,7 +141,7 @@ class DaemonContext(Lifecycle):
         if self._values.copies:
             copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:
-            self.exit_stack.callback(logs.watch_stray_failures())
+            self.exit_stack.callback(telling.watch_stray_failures())
 
     def prevent_core_dump(self) -> None:
         """Set the limit for core files to zero. core(5)."""
@@ -167,7 +171,7 @@ class DaemonContext(Lifecycle):
             self._undo_on_failure(filesystem.pin_module_search_path())
             forks.prepare_for_change()
             self._reach_manager()
-            logs.connect(self._values.stderr_discarded)
+            telling.connect(self._values.stderr_discarded)
             self._reach_terminal()
             filesystem.change_root(self._values.root)
             logs.follow_root(self._values.root.path)
@@ -181,9 +185,10 @@ class DaemonContext(Lifecycle):
     def change_working_directory(self) -> None:
         """Go to ``working_directory``; modules still come from where they came from. daemon(7), step 11."""
         self._undo_on_failure(filesystem.pin_module_search_path())
-        with ignored(OSError):  # it has been deleted: then nobody can go back to it
-            before = os.getcwd()
-            self._undo_on_failure(lambda: os.chdir(before))
+        if self._tie is None:
+            with ignored(OSError):  # it has been deleted: then nobody can go back to it
+                before = os.getcwd()
+                self._undo_on_failure(lambda: os.chdir(before))
         filesystem.change_working_directory(self._values.working_directory)
 
     def set_umask(self) -> None:
@@ -262,7 +267,7 @@ class DaemonContext(Lifecycle):
         Fit to be SIGHUP's handler: what can't be reopened is logged, and goes on as it was.
         """
         for error in (*streams.reopen(self._values.streams.streams), *logs.reopen()):
-            logs.tell_and_go_on(f"cannot reopen: {error}", error, self._values.stderr_discarded)
+            telling.tell_and_go_on(f"cannot reopen: {error}", error, self._values.stderr_discarded)
 
 
 def _replace_environment(variables: dict[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 from .errors import ignored
 from .record import Record
 
@@ -15,14 +17,17 @@ class CoreLimit(Record):
 
     prevent: bool
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether they are left as they are."""
+        return not self.prevent
+
     def __str__(self) -> str:
         return "RLIMIT_CORE 0" if self.prevent else "unchanged"
 
 
 def resolve(prevent: bool) -> CoreLimit:
-    """Return whether core files are prevented; what that takes is loaded where they are."""
-    if prevent:
-        import resource  # noqa: F401
+    """Return whether core files are prevented."""
     return CoreLimit(prevent=prevent)
 
 
@@ -33,10 +38,7 @@ def prevent_core_dump(limit: CoreLimit) -> Callable[[], None]:
     """
     if not limit.prevent:
         return lambda: None
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    before = _set_limit((0, 0))
 
     def put_back() -> None:
         # Raising the hard limit again takes root; who is not loses nothing but core files of a program that didn't
@@ -45,3 +47,12 @@ def prevent_core_dump(limit: CoreLimit) -> Callable[[], None]:
             resource.setrlimit(resource.RLIMIT_CORE, before)
 
     return put_back
+
+
+def _set_limit(limit: tuple[int, int]) -> tuple[int, int]:
+    """Set the limit, and return the one before; prlimit(2) does both at once."""
+    if hasattr(resource, "prlimit"):
+        return resource.prlimit(0, resource.RLIMIT_CORE, limit)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, limit)
+    return before

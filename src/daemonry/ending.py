@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 
-from . import failures, logs, report, signals, streams
+from . import failures, logs, report, signals, streams, telling
 from .errors import Terminated, ignored
 from .options import Options
 from .plan import Plan
@@ -222,7 +222,7 @@ class Ending(Options):
         if error is not self._told:
             self._told = error
             message = f"cannot close the daemon: {failures.message_of(error)}"
-            logs.tell(message, error, self._values.stderr_discarded)
+            telling.tell(message, error, self._values.stderr_discarded)
 
     def _give_up(self, error: BaseException) -> NoReturn:
         """Leave :meth:`open` by an error, which a signal may have raised after the last step."""
@@ -252,11 +252,11 @@ class Ending(Options):
             self._leave_unready(lambda: failures.failed(self._step, error, then), error)
         if not isinstance(error, Exception):
             if then is not None:
-                logs.tell(f"cannot undo a start: {failures.message_of(then)}", then, self._values.stderr_discarded)
+                telling.tell(f"cannot undo a start: {failures.message_of(then)}", then, self._values.stderr_discarded)
             raise error
         if self._tie is not None:
             # The launcher has left with the word that all is well: whoever reads the log is to know better.
-            logs.tell(failures.message_of(error), error, self._values.stderr_discarded)
+            telling.tell(failures.message_of(error), error, self._values.stderr_discarded)
         raised = failures.start_error(self._step, error, then)
         # An error of our own says all in its message; the frames that it came through would push that off the screen.
         raise raised.with_traceback(None) from (raised.__cause__ if raised is error else error)
@@ -298,7 +298,9 @@ class Ending(Options):
             manager.wait_until_heard()
 
     def _log_end(self, error: BaseException | None) -> bool:
-        return error is not None and logs.tell_of_end(error, failures.message_of(error), self._values.stderr_discarded)
+        return error is not None and telling.tell_of_end(
+            error, failures.message_of(error), self._values.stderr_discarded
+        )
 
     @property
     def _is_waited_for(self) -> bool:
@@ -336,7 +338,7 @@ class Ending(Options):
         assert self._tie is not None
         failure = tell()
         if not self._tie.failed(failure) and not logged:
-            logs.tell(failure.message, error, self._values.stderr_discarded)
+            telling.tell(failure.message, error, self._values.stderr_discarded)
         logs.flush()
         streams.flush()
 

@@ -23,6 +23,11 @@ class RootDirectory(Record):
 
     path: str | None
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the root stays."""
+        return self.path is None
+
     def __str__(self) -> str:
         return self.path or "unchanged"
 
@@ -65,7 +70,8 @@ def resolve_working_directory(path: AnyPath, root: RootDirectory) -> WorkingDire
     text = text_of(path, "working_directory")
     if root.path is None:
         absolute = os.path.abspath(text)
-        _require_directory(absolute, "working_directory")
+        if absolute != "/":
+            _require_directory(absolute, "working_directory")
         return WorkingDirectory(path=absolute)
     absolute = os.path.normpath(os.path.join("/", text))
     outside = os.path.join(root.path, absolute.lstrip("/"))

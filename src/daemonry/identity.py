@@ -24,6 +24,11 @@ class Rights(Record):
     change: bool = True
     other_user: bool = False
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether nothing had to be done when it was asked."""
+        return not self.change
+
     def __str__(self) -> str:
         user, group = _names(self.uid, self.gid)
         groups = f"supplementary groups {'unchanged' if self.groups is None else ids.listed(self.groups)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import failures, logs
+from . import failures, telling
 from .ending import Ending, opened
 from .errors import ignored
 
@@ -106,17 +106,22 @@ class Lifecycle(Ending):
     def _begin_step(self, name: str) -> None:
         self._step = name
         if self._tie is not None:
-            if not self._is_ours(name):
-                self._tie.look_closely()
-            self._tie.reporter.step(name)
+            self._tell_of_step(self._tie, name)
         getattr(self, name)()
         if name in _FORKING:  # whoever did it, and however: the process that came out of it is the one that opens
             self._opens_here()
 
-    def _is_ours(self, step: str) -> bool:
-        """Whether a step runs none of the program's own code."""
-        method = getattr(type(self), step, None)
-        return getattr(method, "__module__", "").startswith(f"{__package__}.") and step not in _HAND_OVER
+    def _tell_of_step(self, tie: Tie, name: str) -> None:
+        value = self._values.value_of(name)
+        does_nothing = value is not None and value.does_nothing
+        method = getattr(type(self), name, None)
+        if not getattr(method, "__module__", "").startswith(f"{__package__}."):
+            tie.look_closely()
+        elif does_nothing:
+            return  # nobody can be killed in it
+        elif name in _HAND_OVER:
+            tie.look_closely()
+        tie.reporter.step(name)
 
     def _opens_here(self) -> None:
         self._opening = os.getpid()
@@ -172,7 +177,7 @@ class Lifecycle(Ending):
         if error is not None:
             # The daemon is up all the same, but he may end it for being late: then its log is to say why.
             message = f"cannot tell the service manager that the daemon is ready: {failures.message_of(error)}"
-            logs.tell_and_go_on(message, error, self._values.stderr_discarded)
+            telling.tell_and_go_on(message, error, self._values.stderr_discarded)
 
     def _release_launcher(self) -> None:
         if self._tie is not None and self._tie.waited_for:

@@ -11,9 +11,9 @@ import atexit
 import io
 import os
 import sys
-from contextlib import suppress
 
 from .closing import above_two, close, put
+from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ def within(seconds: float, work: Callable[[], object]) -> None:
 
     def run() -> None:
         try:
-            with suppress(Exception):
+            with ignored(Exception):
                 work()
         finally:
             done.release()
 
     # No signal gets a thread out of waiting for a file's lock. Where no other can be started, it is left undone.
-    with suppress(RuntimeError):
+    with ignored(RuntimeError):
         _thread.start_new_thread(run, ())
         done.acquire(timeout=seconds)
 
@@ -94,7 +94,7 @@ def abandon(file: object) -> None:
 def _count_as_closed() -> None:
     # Below the lock: the layers above then count as closed, and don't take it.
     for file in _abandoned:
-        with suppress(AttributeError, ValueError, OSError):
+        with ignored(AttributeError, ValueError, OSError):
             _close_raw(file.buffer.raw)
 
 

@@ -42,6 +42,11 @@ class LeavingInit(Record):
 
     leave: bool
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the program keeps its number."""
+        return not self.leave
+
     def __str__(self) -> str:
         return "fork: process 1 reaps, and passes signals on" if self.leave else "not process 1"
 
@@ -64,6 +69,11 @@ class Environment(Record):
 
     variables: dict[str, str] | None
     login: dict[str, str | None]
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the environment stays."""
+        return not self.changes
 
     def __str__(self) -> str:
         whole = "unchanged" if self.variables is None else f"replaced by {len(self.variables)} variables"
@@ -122,6 +132,11 @@ class Pidfile(Record):
 
     lock: Any
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether there is none."""
+        return self.lock is None
+
     def __str__(self) -> str:
         return "none" if self.lock is None else str(getattr(self.lock, "path", None) or repr(self.lock))
 
@@ -143,9 +158,10 @@ class Plan:
         """
         # open() asks for these whatever the steps are, for the last one when the environment may have been replaced.
         _ = self.readiness, self.manager, self.terminal
-        return tuple(PlannedStep(name=name, value=self._value(name)) for name in self._steps)
+        return tuple(PlannedStep(name=name, value=self.value_of(name)) for name in self._steps)
 
-    def _value(self, step: str) -> Record | None:
+    def value_of(self, step: str) -> Record | None:
+        """Return the value that a step uses, ``None`` for one without a value."""
         return getattr(self, VALUE_OF_STEP[step]) if step in VALUE_OF_STEP else None
 
     @once

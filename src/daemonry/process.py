@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 from . import bare
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 # Milliseconds: a day. poll(2) takes no more than a C int of them, and longer waits are made of many.
 _LONGEST_POLL = 86_400_000
 _FORKED_ONLY = 0x40
-# Bytes; /proc/PID/stat has some three hundred, and a command line as many as its words.
-_LONGEST_FILE = 2**20
+# Bytes; /proc/PID/stat has some three hundred, and of a command line the beginning will do.
+_LONGEST_FILE = 65_536
 TICKS = os.sysconf("SC_CLK_TCK")
 """In how many parts the kernel counts a second."""
 
@@ -240,7 +239,7 @@ def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
             return False
         with handle:
             if still_meant():
-                signal.pidfd_send_signal(handle.fd, signum)
+                bare.pidfd_send_signal(handle.fd, signum)
                 return True
     except ProcessLookupError:
         pass
@@ -300,7 +299,7 @@ class _Pidfd:
 
 
 def _open_pidfd(pid: int) -> _Pidfd | None:
-    if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
+    if not (hasattr(os, "pidfd_open") and bare.pidfd_send_signal is not None):
         return None
     try:
         return _Pidfd(os.pidfd_open(pid))

@@ -57,6 +57,11 @@ class Record:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name} can't be deleted")
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the step for which this is resolved has nothing to do."""
+        return False
+
     def fields(self) -> dict[str, Any]:
         """Answer the fields by name, in the order of the class."""
         return {name: getattr(self, name) for name in self.__fields}

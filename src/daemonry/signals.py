@@ -197,7 +197,8 @@ def _set_all(handlers: Mapping[int, Any]) -> Callable[[], None]:
     before: dict[int, Any] = {}
     try:
         for number, handler in handlers.items():
-            before[number] = bare.signal(number, handler)
+            if bare.getsignal(number) != handler:
+                before[number] = bare.signal(number, handler)
     except BaseException:
         _put_back(before)
         raise

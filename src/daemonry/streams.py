@@ -6,12 +6,10 @@ import errno
 import os
 import stat
 import sys
-from contextlib import ExitStack
 
 from . import other_threads
 from .closing import above_two, close, put
 from .errors import InvalidOption, ignored
-from .log_file import open_input, open_log
 from .record import Record
 
 TYPE_CHECKING = False
@@ -93,6 +91,8 @@ def resolve(name: str, target: object, root: str | None, keep: bool) -> Stream:
     if isinstance(target, (str, bytes, os.PathLike)):
         path = _absolute(name, target)
         _require_openable(name, path)
+        from . import log_file  # noqa: F401 - inside another root directory it can't be found
+
         return Stream(name=name, source=path, reopened_as=_inside(root, path))
     number = _number_of(name, target)
     return Stream(name=name, stand_in=target) if number is None else Stream(name=name, source=number)
@@ -165,16 +165,15 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[i
 
     :raises OSError: when one can't be opened; nothing has been changed then.
     """
-    with ExitStack() as sources:
-        # Every source is copied above 2 before the first one is put in its place, for one may stand in another's.
-        pairs = []
-        for stream in streams:
-            source = _open_source(stream, owner)
-            sources.callback(close, source)
-            pairs.append((source, stream))
+    sources = _Sources(owner)
+    try:
+        # Each is there before the first one is put in its place, for one may stand in another's.
+        pairs = [(sources.of(stream), stream) for stream in streams]
         for source, stream in pairs:
             _let_go(stream)
             put(source, stream.number, inheritable=True)
+    finally:
+        sources.close()
     names = [each for stream in streams for each in (stream.name, f"__{stream.name}__")]
     before = [(name, getattr(sys, name)) for name in names]
     for stream in streams:
@@ -208,13 +207,38 @@ def _let_go(stream: Stream) -> None:
         close(null)
 
 
-def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
-    if stream.kept:
-        return above_two(stream.number)
-    if isinstance(stream.source, int):
-        return above_two(stream.source)
-    path = stream.source
-    number = _open_path(stream, path, owner) if path else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+class _Sources:
+    """What is put in the places of the streams, each opened above 2."""
+
+    def __init__(self, owner: tuple[int, int] | None) -> None:
+        self._owner = owner
+        self._opened: list[int] = []
+        self._null: int | None = None
+
+    def of(self, stream: Stream) -> int:
+        """Return a descriptor for a stream; that of the null device serves for several."""
+        if stream.kept:
+            return self._keep(above_two(stream.number))
+        if isinstance(stream.source, int):
+            return self._keep(above_two(stream.source))
+        if stream.source is not None:
+            return self._keep(_out_of_the_way(_open_path(stream, stream.source, self._owner)))
+        if self._null is None:
+            self._null = self._keep(_out_of_the_way(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)))
+        return self._null
+
+    def _keep(self, number: int) -> int:
+        self._opened.append(number)
+        return number
+
+    def close(self) -> None:
+        """Close what has been opened."""
+        close(*self._opened)
+
+
+def _out_of_the_way(number: int) -> int:
+    if number >= len(NAMES):
+        return number
     try:
         return above_two(number)
     finally:
@@ -222,6 +246,8 @@ def _open_source(stream: Stream, owner: tuple[int, int] | None) -> int:
 
 
 def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
+    from .log_file import open_input, open_log
+
     return open_input(path, owner) if stream.name == "stdin" else open_log(path, owner)
 
 
@@ -303,6 +329,8 @@ def reopen(streams: Sequence[Stream]) -> list[OSError]:
 def _reopen(stream: Stream) -> None:
     if stream.reopened_as is None:
         raise OSError(errno.ENOENT, f"cannot reopen {stream.name}: it lies outside the root directory", stream.source)
+    from .log_file import open_log
+
     number = open_log(stream.reopened_as, None)
     try:
         put(number, stream.number, inheritable=True)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from . import bare, libc, process, report
+from . import bare, process, report
 from .closing import put
 from .errors import ignored
 from .process import program_become
@@ -147,7 +147,11 @@ def adopt_orphans() -> bool:
     Where there is no such thing init is that parent, as it will be after the start, and so it is where nobody has
     loaded ctypes: that takes longer than all the rest of a start. Answer whether this process is.
     """
-    control = libc.prctl() if "ctypes" in sys.modules else None
+    if "ctypes" not in sys.modules:
+        return False
+    from . import libc
+
+    control = libc.prctl()
     if control is None:
         return False
     try:
