@@ -35,7 +35,7 @@ def turn_at(place: Place) -> Iterator[bool]:
         yield False
         return
     try:
-        if not (kernel_lock.try_lock(fd) and _is_named(fd, name, place.directory)):
+        if not (_is_locked_by_us(fd, name, place.directory) and _is_named(fd, name, place.directory)):
             yield False
             return
         try:
@@ -62,6 +62,14 @@ def _opened(name: str, directory: int) -> int | None:
     if stat.S_IMODE(found.st_mode) != _MODE:  # the umask
         os.fchmod(fd, _MODE)
     return fd
+
+
+def _is_locked_by_us(fd: int, name: str, directory: int) -> bool:
+    try:
+        return kernel_lock.try_lock(fd)
+    except OSError:
+        os.unlink(name, dir_fd=directory)  # where there are no locks, nobody else can have it either
+        raise
 
 
 def _is_just_made(name: str, directory: int) -> bool:
