@@ -19,15 +19,13 @@ from .pidfile_errors import (
     PIDFileLockTimeout,
 )
 from .pidfile_on_disk import Held, clear, directory_of, is_own, prepare_for_change, publish, withdraw
-from .pidfile_reading import Holder, holder_of, opened, pid_in, place_of
+from .pidfile_reading import Holder, Place, holder_of, opened, pid_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
     from typing import Union
-
-    from .pidfile_reading import Place
 
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
 
@@ -138,7 +136,7 @@ class PIDLockFile(LockBase):
         if held is None or held.mark is not None:  # after the change it may well be out of sight
             return held is not None
         try:
-            with place_of(self.path) as place:
+            with Place(self.path) as place:
                 return is_own(place, held)
         except OSError:
             return False
@@ -225,7 +223,7 @@ class PIDLockFile(LockBase):
         if not _held:
             return False
         try:
-            with place_of(self.path) as place:
+            with Place(self.path) as place:
                 return _is_held(place)
         except OSError:
             return False

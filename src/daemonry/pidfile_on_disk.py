@@ -10,12 +10,13 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from . import pidfile_mark, process, seal
 from .closing import close, out_of_reach
 from .errors import advice_on
 from .pidfile_errors import PIDFileError, refuse
-from .pidfile_reading import Holder, Place, fault_of, holder_of, opened_at, pid_in, place_of
+from .pidfile_reading import Holder, Place, fault_of, holder_of, open_at, opened_at, pid_in
 from .pidfile_turn import turn_at
 
 TYPE_CHECKING = False
@@ -71,21 +72,15 @@ class Kept:
             return False
 
 
-@contextmanager
-def directory_of(path: str) -> Iterator[Place]:
-    """Hold the pidfile's directory open.
+def directory_of(path: str) -> Place:
+    """Return the pidfile's place, to be held in a with-block.
 
-    :raises PIDFileError: when it is not there, or not to be reached.
+    :raises PIDFileError: when its directory is not there, or not to be reached.
     """
-    way = place_of(path)
     try:
-        place = way.__enter__()
+        return Place(path)
     except OSError as error:
         refuse(path, error, f"{error.strerror}: directory {os.path.dirname(path)}{advice_on(error)}")
-    try:
-        yield place
-    finally:
-        way.__exit__(None, None, None)
 
 
 def clear(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
@@ -93,10 +88,13 @@ def clear(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
 
     :param is_ours: whether a holder stands for whoever asks, so that the file is left over all the same.
     """
-    with opened_at(place) as fd:
-        if fd is None:
-            return None
+    fd = open_at(place)
+    if fd is None:
+        return None
+    try:
         holder = holder_of(fd, place)
+    finally:
+        close(fd)
     if holder is not None and not is_ours(holder):
         return holder
     try:
@@ -145,7 +143,7 @@ def publish(place: Place) -> Held | None:
         if found is None:
             return None
         held = Held(found)
-        if not (seal.is_on(found) and _is_seen_by_all()):
+        if not (seal.is_on(found) and _is_seen_by_all(held.pid)):
             _lock_for_life(place, held)
         return held
     except FileExistsError:
@@ -234,7 +232,8 @@ def _fill(fd: int, place: Place) -> os.stat_result:
     return seal.put_on(fd, found, place.sealed_as)
 
 
-def _is_seen_by_all() -> bool:
+@lru_cache(maxsize=1)
+def _is_seen_by_all(_pid: int) -> bool:
     """Whether this process has its number for everybody, so that the seal can be tried on it."""
     try:
         return os.readlink("/proc/self/ns/pid") == _OF_THE_SYSTEM
@@ -328,7 +327,7 @@ def withdraw(path: str, held: Held) -> None:
     trouble = None
     try:
         # Looked at and taken away in one directory, for its path may lead to another the second time.
-        with directory_of(path) as place:
+        with Place(path, known=True) as place:
             if is_own(place, held):
                 os.unlink(place.name, dir_fd=place.directory)
                 if held.mark is not None:

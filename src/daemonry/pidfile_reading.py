@@ -15,7 +15,7 @@ from . import kernel_lock, pidfile_mark, process, seal
 from .closing import close
 from .process import Process
 from .record import Record
-from .walk import at_directory
+from .walk import STANDING, opened_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +30,24 @@ _CLOCK_SLACK = 1.0
 _EXISTING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class Place(Record):
-    """Where a pidfile lies, or shall: a name in a directory that is held open while it is looked at."""
+class Place:
+    """Where a pidfile lies, or shall: a name in a directory that is held open, so that all names mean files there.
 
-    path: str
-    name: str
-    directory: int
+    :param known: whether all that is done there is done to a file that is known; then it doesn't matter by which way
+        root comes there.
+    """
+
+    def __init__(self, path: str, known: bool = False) -> None:
+        directory, _, name = path.rpartition("/")
+        self.path = path
+        self.name = name or "."
+        self.directory = os.open(directory or "/", STANDING) if known else opened_directory(directory or "/")
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        close(self.directory)
 
     @property
     def sealed_as(self) -> bytes:
@@ -84,42 +96,39 @@ class Holder(Record):
 
 
 @contextmanager
-def place_of(path: str) -> Iterator[Place]:
-    """Hold the pidfile's directory open, so that all names mean files in the same place."""
-    directory, name = os.path.split(path)
-    with at_directory(directory) as fd:
-        yield Place(path=path, name=name or ".", directory=fd)
-
-
-@contextmanager
 def opened(path: str) -> Iterator[tuple[Place, int] | None]:
     """Open the file that is there, never making one and never following a link; ``None`` when there is none.
 
     :raises OSError: a :class:`~daemonry.pidfile.PIDFileError`, when it can't be opened or is no regular file.
     """
     try:
-        walk = place_of(path)
-        place = walk.__enter__()
+        place = Place(path)
     except FileNotFoundError:
         yield None
         return
     except OSError as error:
         refuse(path, error)
-    try:
-        with opened_at(place) as fd:
-            yield None if fd is None else (place, fd)
-    finally:
-        walk.__exit__(None, None, None)
+    with place, opened_at(place) as fd:
+        yield None if fd is None else (place, fd)
 
 
 @contextmanager
 def opened_at(place: Place, mode: int = os.O_RDONLY) -> Iterator[int | None]:
     """Open the file of this place as :func:`opened` does."""
+    fd = open_at(place, mode)
+    try:
+        yield fd
+    finally:
+        if fd is not None:
+            close(fd)
+
+
+def open_at(place: Place, mode: int = os.O_RDONLY) -> int | None:
+    """Open the file of this place as :func:`opened` does; return the descriptor."""
     try:
         fd = os.open(place.name, mode | _EXISTING, dir_fd=place.directory)
     except FileNotFoundError:
-        yield None
-        return
+        return None
     except OSError as error:
         if error.errno == errno.ELOOP:
             refuse(place.path, error, "it is a symbolic link, which can lead anywhere; remove it")
@@ -128,13 +137,11 @@ def opened_at(place: Place, mode: int = os.O_RDONLY) -> Iterator[int | None]:
         if error.errno == errno.EACCES:
             refuse(place.path, error, f"{error.strerror}; this user may not open the file that is there")
         refuse(place.path, error)
-    try:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
-            refuse(place.path, OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, ""), _NOT_REGULAR)
-        yield fd
-    finally:
+    kind = os.fstat(fd).st_mode
+    if not stat.S_ISREG(kind):
         close(fd)
+        refuse(place.path, OSError(errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL, ""), _NOT_REGULAR)
+    return fd
 
 
 def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:

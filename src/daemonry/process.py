@@ -81,7 +81,7 @@ def exists(pid: int) -> bool:
 
 def _from_proc(pid: int) -> Process | None:
     try:
-        text = _content_of(f"/proc/{pid}/stat").decode("utf-8", "backslashreplace")
+        text = content_of(f"/proc/{pid}/stat").decode("utf-8", "backslashreplace")
     except OSError:  # it has ended, or hidepid= hides it: both mean that it can't be seen
         return None
     # The name may hold spaces and parentheses of its own, so it ends at the last one.
@@ -100,7 +100,8 @@ def _from_proc(pid: int) -> Process | None:
     )
 
 
-def _content_of(path: str) -> bytes:
+def content_of(path: str) -> bytes:
+    """Return what a short file of /proc holds."""
     # Not by open(), which asks six times what kind of a file it is before it reads.
     fd = bare.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -160,7 +161,7 @@ def program_of(pid: int) -> str:
 
 def _script_of(pid: int) -> str:
     try:
-        words = os.fsdecode(_content_of(f"/proc/{pid}/cmdline")).split("\0")[1:-1]
+        words = os.fsdecode(content_of(f"/proc/{pid}/cmdline")).split("\0")[1:-1]
     except OSError:
         return ""
     for at, word in enumerate(words):

@@ -87,8 +87,7 @@ def _seconds(found: os.stat_result, writer: Process, place: bytes) -> int:
 def _offset(_pid: int) -> int:
     # In ticks. The kernel shows a process's start by the reader's own clock, and each time namespace may have another.
     try:
-        with open("/proc/self/timens_offsets", "rb", 0) as file:
-            words = file.read().partition(b"boottime")[2].split()
+        words = process.content_of("/proc/self/timens_offsets").partition(b"boottime")[2].split()
     except OSError:  # a kernel without such namespaces
         return 0
     return int(words[0]) * process.TICKS if words else 0
@@ -98,7 +97,6 @@ def _offset(_pid: int) -> int:
 def _boot() -> int:
     # Of a directory that outlives the system's start, where numbers and ticks begin anew; see random(4).
     try:
-        with open("/proc/sys/kernel/random/boot_id", "rb", 0) as file:
-            return _UNIT * (1 + int.from_bytes(file.read(), "big") % _BOOTS)
+        return _UNIT * (1 + int.from_bytes(process.content_of("/proc/sys/kernel/random/boot_id"), "big") % _BOOTS)
     except OSError:
         return 0

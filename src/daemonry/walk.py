@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADVICE = "remove it, or choose a directory that only root can write"
-_STANDING = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+STANDING = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LOOKING = getattr(os, "O_PATH", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTERING = _LOOKING | os.O_DIRECTORY
 # As many as the kernel follows; see path_resolution(7).
@@ -49,14 +49,18 @@ def others_write(found: os.stat_result) -> bool:
     return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
+def opened_directory(path: str) -> int:
+    """Open a directory, which root reaches through no link of others'; return the descriptor."""
+    if os.geteuid() != 0 or _is_roots_alone(path):
+        return os.open(path, STANDING)
+    with reached(os.path.join(path, ".")) as place:
+        return os.open(place.name, STANDING, dir_fd=place.directory)
+
+
 @contextmanager
 def at_directory(path: str) -> Iterator[int]:
-    """Hold a directory open, which root reaches through no link of others'."""
-    if os.geteuid() != 0 or _is_roots_alone(path):
-        fd = os.open(path, _STANDING)
-    else:
-        with reached(os.path.join(path, ".")) as place:
-            fd = os.open(place.name, _STANDING, dir_fd=place.directory)
+    """Hold a directory open, as :func:`opened_directory` opens it."""
+    fd = opened_directory(path)
     try:
         yield fd
     finally:
@@ -137,7 +141,7 @@ class _Walk:
         self._left = path.split("/")[::-1]
         self._links = 0
         self._moved = self._linked = False
-        self.directory = os.open("/", _STANDING)
+        self.directory = os.open("/", STANDING)
         """Where it has come to."""
 
     def to_its_end(self) -> Place:
@@ -189,7 +193,7 @@ class _Walk:
             # The kernel's own links, such as /proc/self/fd/1, are followed by the kernel: their text may be no path.
             return 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW
         elif stat.S_ISLNK(found.st_mode):
-            self._enter(os.open(name, _STANDING, dir_fd=self.directory))
+            self._enter(os.open(name, STANDING, dir_fd=self.directory))
         else:
             self._enter(os.dup(step))
         return None
@@ -220,7 +224,7 @@ class _Walk:
         self._left += target.split("/")[::-1]
 
     def _restart(self) -> None:
-        before, self.directory = self.directory, os.open("/", _STANDING)
+        before, self.directory = self.directory, os.open("/", STANDING)
         close(before)
 
     def _is_of_the_system(self, here: os.stat_result) -> bool:
