@@ -100,12 +100,12 @@ def _from_proc(pid: int) -> Process | None:
     )
 
 
-def content_of(path: str) -> bytes:
-    """Return what a short file of /proc holds."""
+def content_of(path: str, most: int = 4096) -> bytes:
+    """Return what a short file of /proc holds, of a longer one its beginning."""
     # Not by open(), which asks six times what kind of a file it is before it reads.
     fd = bare.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return bare.read(fd, _LONGEST_FILE)
+        return bare.read(fd, most)
     finally:
         close(fd)
 
@@ -161,7 +161,7 @@ def program_of(pid: int) -> str:
 
 def _script_of(pid: int) -> str:
     try:
-        words = os.fsdecode(content_of(f"/proc/{pid}/cmdline")).split("\0")[1:-1]
+        words = os.fsdecode(content_of(f"/proc/{pid}/cmdline", _LONGEST_FILE)).split("\0")[1:-1]
     except OSError:
         return ""
     for at, word in enumerate(words):
