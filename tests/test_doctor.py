@@ -149,7 +149,7 @@ def test_to_run_as_root_is_no_fault_but_worth_a_word(daemons: Daemons) -> None:
         ("umask", "os.umask(0o020)", "0020"),
         (
             "standard descriptors",
-            "ends = os.openpty(); os.dup2(ends[1], 2); os.closerange(ends[0], ends[1] + 1)",
+            "ends = os.openpty(); os.dup2(ends[1], 2); os.close(ends[0]); os.close(ends[1])",
             "2 /dev/pts/",
         ),
         ("other descriptors", "os.openpty()", "(its own, a terminal)"),
