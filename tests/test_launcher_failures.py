@@ -222,7 +222,7 @@ def test_too_few_descriptors_are_told(daemons: Daemons, free: int) -> None:
         return
     told = read_json(daemons.directory / "told")
     assert told["errno"] == errno.EMFILE
-    assert told["step"] in ("check_options", "detach")
+    assert told["step"] in ("check_options", "detach", "close_descriptors", "redirect_streams")
     assert told["children"] is None
 
 

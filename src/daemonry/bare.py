@@ -52,6 +52,7 @@ from posix import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select as _select
+    import time as _time
     from types import ModuleType
     from typing import Any
 
@@ -121,20 +122,17 @@ def _as_made(module: ModuleType, name: str) -> ModuleType:
     return copy
 
 
-# The one of them that is a module of C itself, so that there is nothing below it.
+# Those of them that are modules of C themselves, so that there is nothing below them.
 if not TYPE_CHECKING:
     import select
+    import time
 
-    _select = _as_made(select, "poll")
-    del select
+    _select, _time = _as_made(select, "poll"), _as_made(time, "sleep")
+    del select, time
 
 poll = _select.poll
 POLLIN = _select.POLLIN
-
-
-def sleep(seconds: float) -> None:
-    """Sleep, at least until a signal's handler raises."""
-    poll().poll(seconds * 1000)
+sleep = _time.sleep
 
 
 def in_main_thread() -> bool:

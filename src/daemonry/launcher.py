@@ -196,7 +196,8 @@ class Launcher:
         self._deadline = time.monotonic() + GRACE + 2 * DYING
         self._ready = False
         self._show = lambda _text: None  # it may take for ever, and nothing could interrupt it now
-        self._listen()
+        with ignored(OSError):  # a sandbox that forbids to wait: nobody is heard then
+            self._listen()
         if self._ended is None:
             # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
             with ignored(ProcessLookupError):
@@ -216,7 +217,7 @@ class Launcher:
         close(self._reports)
 
     def _reap(self) -> None:
-        with ignored(ChildProcessError):  # another thread waits for any child
+        with ignored(OSError):  # another thread waits for any child, or a sandbox forbids it
             bare.waitpid(self._witness, 0)
 
     def _await_end(self, seconds: float) -> None:

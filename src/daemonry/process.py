@@ -234,17 +234,30 @@ def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
     try:
         handle = _open_pidfd(pid)
         if handle is None:
-            if still_meant():
-                os.kill(pid, signum)
-                return True
-            return False
+            return _send_by_number(pid, signum, still_meant)
         with handle:
-            if still_meant():
-                bare.pidfd_send_signal(handle.fd, signum)
-                return True
+            return _send_by_pidfd(handle.fd, pid, signum, still_meant)
     except ProcessLookupError:
-        pass
-    return False
+        return False
+
+
+def _send_by_pidfd(fd: int, pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
+    if not still_meant():
+        return False
+    try:
+        bare.pidfd_send_signal(fd, signum)
+    except ProcessLookupError:
+        raise
+    except OSError:  # somebody else's process, which kill(2) says as well, or a sandbox that forbids this call alone
+        return _send_by_number(pid, signum, still_meant)
+    return True
+
+
+def _send_by_number(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
+    if not still_meant():
+        return False
+    bare.kill(pid, signum)
+    return True
 
 
 def wait_for_exit(pid: int, timeout: float | None, born: int | None = None) -> bool:
