@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not knows_this_machine(), reason="the numbers of this machine's calls are not known")
 
 # What profiles of containers, and of older ones, refuse; without these a start goes another way.
-DONE_WITHOUT = ["pidfd_open", "pidfd_send_signal", "close_range", "keyctl", "openat2", "prctl", "getsid"]
+DONE_WITHOUT = ["pidfd_open", "pidfd_send_signal", "close_range", "keyctl", "openat2", "getsid", "prctl"]
 # What a start waits by: it is refused without, or succeeds where it did not come to need it.
 NEEDED = ["poll", "wait4", "waitid"]
 BODY = """

@@ -1,4 +1,4 @@
-"""A failure told: to the program's logging handlers, to syslog where standard error is discarded, else to that."""
+"""A failure told: to the program's logging handlers; where standard error is discarded to syslog, else to that."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def prepare(discarded: bool) -> None:
     import traceback  # noqa: F401
 
     if discarded:
+        from . import last_words  # noqa: F401
+
         _load_syslog()
 
 
@@ -33,13 +35,15 @@ class _Syslog:
     """Whether nobody but this has loaded the module: whoever else did has a name and a facility of his own in there."""
 
     is_ours = False
+    is_connected = False
 
 
 def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
     """Log a failure with its traceback: to the handlers that there are, and to syslog where ``stderr`` is discarded.
 
-    Where neither is the case Python itself will say it on ``stderr``. A handler that fails is told of as well, and
-    keeps nobody else from being told.
+    What syslog would be told is kept in a file where there is none; see :mod:`daemonry.last_words`. With ``stderr`` and
+    no handlers Python itself will say it there. A handler that fails is told of as well, and keeps nobody else from
+    being told.
 
     Answer whether anybody has been told.
     """
@@ -146,6 +150,8 @@ def connect(discarded: bool) -> None:
     syslog = _load_syslog() if discarded else None
     if syslog is not None and _Syslog.is_ours:
         syslog.openlog(logoption=syslog.LOG_PID | syslog.LOG_NDELAY, facility=syslog.LOG_DAEMON)
+    # What the program has opened itself can't be asked whether it is connected.
+    _Syslog.is_connected = syslog is not None and (not _Syslog.is_ours or _has_syslog())
 
 
 def _lines_of(message: str, error: BaseException | None, chain: bool = True) -> list[str]:
@@ -165,6 +171,21 @@ def _tell_syslog(lines: list[str]) -> None:
     syslog = _load_syslog()
     for line in lines:
         syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, _sayable(line))
+    if not (_Syslog.is_connected or _has_syslog()):
+        from . import last_words
+
+        last_words.keep(lines)
+
+
+def _has_syslog() -> bool:
+    """Whether somebody listens there; syslog(3) does not tell."""
+    import socket
+
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with ignored(OSError), socket.socket(socket.AF_UNIX, kind) as own:
+            own.connect("/dev/log")
+            return True
+    return False
 
 
 def _sayable(line: str) -> str:
