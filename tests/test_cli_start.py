@@ -181,13 +181,59 @@ def test_quiet_says_nothing_of_a_start_that_succeeds(daemonry: Daemonry) -> None
     daemonry.stop()
 
 
-def test_without_a_name_and_a_pidfile_nothing_is_written(daemonry: Daemonry) -> None:
-    started = daemonry("start", *AT_ONCE, *SLEEP).check()
-    pid = daemonry.daemons.survivor()
-    assert started.stderr == f"sleep: started, process {pid}\n"
-    assert [each.target for each in facts_of(pid).descriptors] == ["/dev/null"] * 3
-    assert daemonry.left() == []
-    daemonry.daemons.stop(pid)
+def test_without_a_name_and_a_pidfile_it_is_called_as_its_program_is(daemonry: Daemonry) -> None:
+    """So that it is found again, and its output."""
+    program = daemonry.directory / f"{daemonry.name}.sh"
+    program.write_text("#!/bin/sh\necho here\nexec sleep 60\n")
+    program.chmod(0o755)
+    started = daemonry("start", "--", program).check()
+    assert started.stderr == f"{daemonry.name}: started, process {daemonry.pid()}\n"
+    assert daemonry("logs", daemonry.name).check().stdout == "here\n"
+    second = daemonry("start", "--", "sh", program).check(1)
+    assert f"{daemonry.name} is running already" in second.stderr
+    daemonry("restart", daemonry.name).check()
+    daemonry.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("./web", "8000"), "web"),
+        (("/usr/bin/python3", "-u", "app.py", "web"), "app"),
+        (("python3.11", "-m", "http.server", "8000"), "http.server"),
+        (("sh", "-x", "bin/job.sh"), "job"),
+        (("node", "server.js"), "server"),
+        (("redis-server",), "redis-server"),
+        (("sh",), "sh"),
+        (("sh", "-c", "job"), None),
+        (("sh", "-ec", "job"), None),
+        (("python3", "-c", "pass"), None),
+        (("python3", "-m"), None),
+        (("node", "-e", "1"), None),
+        (("./-x",), None),
+        (("./12",), None),
+    ],
+)
+def test_what_a_program_is_called(words: tuple[str, ...], name: str | None) -> None:
+    """By its file, its script or its module; a text that an interpreter is given has no name."""
+    from daemonry.cli.program_options import _name_of
+
+    assert _name_of(list(words)) == name
+
+
+def test_a_program_without_a_name_is_to_be_given_one(daemonry: Daemonry) -> None:
+    told = daemonry("start", "--", "sh", "-c", "sleep 60").check(2).stderr
+    assert told == "daemonry: say by --name how it is to be called, so that it is found again, and its output\n"
+    assert daemonry.daemons.alive() == []
+
+
+def test_a_pidfile_alone_has_a_log_beside_it(daemonry: Daemonry) -> None:
+    """Which a start that fails shows, and `logs` when it has ended."""
+    failed = daemonry("start", "--pidfile", "p.pid", "--", "sh", "-c", "echo why >&2; exit 3").check(1)
+    assert failed.stderr.splitlines()[1:] == ["  why"]
+    daemonry("start", "--pidfile", "p.pid", *AT_ONCE, *SLEEP).check()
+    daemonry("stop", "./p.pid").check()
+    assert daemonry("logs", "./p.pid").check().stdout == "why\n" == (daemonry.directory / "p.log").read_text()
 
 
 def test_a_pidfile_alone_is_enough(daemonry: Daemonry) -> None:

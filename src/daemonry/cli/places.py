@@ -50,7 +50,19 @@ def target_of(text: str | Target) -> Target:
     """Answer the daemon that the user calls so: by its name, or by the path of its pidfile."""
     if isinstance(text, Target):
         return text
-    return named(text) if is_name(text) else Target(title=text, pidfile=absolute(text))
+    return named(text) if is_name(text) else of_pidfile(text)
+
+
+def of_pidfile(path: str) -> Target:
+    """Answer the daemon with this pidfile and no name: its log lies beside it, or with the others of its user."""
+    pidfile = absolute(path)
+    directory, name = os.path.split(pidfile)
+    if directory == runtime_directory():  # which is memory's
+        directory = _log_directory()
+    stem = name[: -len(".pid")] if name.endswith(".pid") else name
+    # Where there is no directory, it is the pidfile that can't be made, and is told of.
+    log = os.path.join(directory, f"{stem}.log") if os.path.isdir(directory) else None
+    return Target(title=path, pidfile=pidfile, log=log)
 
 
 def absolute(path: str) -> str:

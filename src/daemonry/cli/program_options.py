@@ -178,10 +178,47 @@ def target_of(options: argparse.Namespace) -> places.Target | None:
     if options.name is None:
         if options.pidfile is None:
             return None
-        return places.Target(title=options.pidfile, pidfile=places.absolute(options.pidfile))
+        return places.of_pidfile(options.pidfile)
     usual = places.named(options.name)
     pidfile = usual.pidfile if options.pidfile is None else places.absolute(options.pidfile)
     return places.Target(title=usual.title, pidfile=pidfile, log=usual.log, memory=usual.memory)
+
+
+def give_place(options: argparse.Namespace) -> None:
+    """Call a daemon that has neither a name nor a pidfile as its program is called; else nobody would find it again.
+
+    :raises Refusal: when that is no name.
+    """
+    if options.name is not None or options.pidfile is not None or not options.words:
+        return
+    options.name = _name_of(options.words)
+    if options.name is None:
+        raise Refusal("say by --name how it is to be called, so that it is found again, and its output", USAGE)
+
+
+# Programs that run what is behind them.
+_INTERPRETERS = ("python", "pypy", "node", "perl", "ruby", "php", "sh", "bash", "dash", "zsh", "ksh")
+_ENDINGS = (".py", ".sh", ".js", ".pl", ".rb", ".php")
+
+
+def _name_of(words: list[str]) -> str | None:
+    name: str | None = os.path.basename(words[0])
+    if words[0].rpartition("/")[2].rstrip("0123456789.") in _INTERPRETERS and len(words) > 1:
+        name = _script_of(words[1:])
+    root, end = os.path.splitext(name or "")
+    name = root if end in _ENDINGS else name
+    return name if name is not None and places.is_name(name) else None
+
+
+def _script_of(words: list[str]) -> str | None:
+    for at, word in enumerate(words):
+        if word == "-m":  # Python's
+            return words[at + 1] if at + 1 < len(words) else None
+        if not word.startswith("-"):
+            return os.path.basename(word)
+        if word.startswith("-") and not word.startswith("--") and word[-1] in "ce":  # it is a text, and has no name
+            return None
+    return None
 
 
 def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, Any]:

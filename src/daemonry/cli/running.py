@@ -64,6 +64,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def start(options: argparse.Namespace, screen: Screen) -> int:
     """Start a program as a daemon."""
+    program_options.give_place(options)
     target = _target(options)
     _refuse_running(target)
     _refuse_taken_port(options)
@@ -298,11 +299,13 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
     kept = memory.recall(target)
     memory.enter(target, kept)
     remembered: argparse.Namespace = parse("restart", kept["words"])
+    program_options.give_place(remembered)
     return remembered
 
 
 def plan(options: argparse.Namespace, screen: Screen) -> int:
     """Print the steps that ``start`` would take for the same flags."""
+    program_options.give_place(options)
     context = _context(options, foreground=False)
     steps = {step.name: None if step.value is None else str(step.value) for step in _planned(context)}
     steps["supervise" if options.restart else "run_program"] = " ".join((context.path, *context.words[1:]))
