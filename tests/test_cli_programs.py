@@ -80,7 +80,7 @@ def test_sleep_through_its_life(daemonry: Daemonry) -> None:
     assert [name for name, ok in found.items() if ok is False and name not in ("user", "groups", "privileges")] == []
     assert re.search(rf"^{daemonry.name} +running +{pid} .* sleep$", daemonry("list").check().stdout, re.MULTILINE)
     # SIGHUP ends what doesn't expect it, which leaves the pidfile.
-    daemonry("reload", daemonry.name).check()
+    daemonry("signal", daemonry.name, "HUP").check()
     wait_for(lambda: not is_alive(pid))
     daemonry("status", daemonry.name).check(1)
     daemonry.stop()
@@ -212,11 +212,11 @@ def test_one_that_closes_every_descriptor_is_found_all_the_same(daemonry: Daemon
 
 
 def test_one_whose_children_outlive_it_is_dead(daemonry: Daemonry) -> None:
-    """They have inherited its descriptors, and not its lock: status says dead, and the next start works at once."""
+    """They have inherited nothing by which they could be it: status says dead, and the next start works at once."""
     pid = daemonry.start("--settle", "0", "--", "sh", "-c", "sleep 60 & echo $! > /proc/self/fd/1; wait")
     child = int(wait_for(lambda: daemonry.log().read_text().strip()))
     inode = daemonry.pidfile().stat().st_ino
-    assert inode in [os.stat(f"/proc/{child}/fd/{each}").st_ino for each in facts_of(child).numbers]
+    assert inode not in [os.stat(f"/proc/{child}/fd/{each}").st_ino for each in facts_of(child).numbers]
     daemonry.daemons.stop(pid, signal.SIGKILL)
     assert "dead, and its pidfile is left" in daemonry("status", daemonry.name).check(1).stdout
     before = time.monotonic()
