@@ -51,6 +51,7 @@ class Setting:
 class Start:
     """What was seen of one start; times are nanoseconds of CLOCK_MONOTONIC.
 
+    :param name: the subject's.
     :param executed: when the launcher was executed.
     :param opened: when it began to open.
     :param up: when the daemon's body began.
@@ -58,6 +59,7 @@ class Start:
     :param faults: how many pages it has touched for the first time since it was forked.
     """
 
+    name: str
     pid: int
     executed: int
     opened: int
@@ -116,7 +118,7 @@ class Runner:
         """
         with self.launched(subject, setting) as launcher:
             pid, opened, up, modules = self.hear("up", launcher)
-            yield Start(pid, launcher.executed, opened, up, modules, faults_of(pid), launcher)
+            yield Start(subject.name, pid, launcher.executed, opened, up, modules, faults_of(pid), launcher)
 
     def run_to_end(self, tool: list[str], subject: Subject, setting: Setting) -> int:
         """Run a subject below a tool, wait for the end of every process, and return the daemon's number.

@@ -21,6 +21,7 @@ def measure(bench: Bench) -> list[Row]:
             [*opening("-pidfile", with_pidfile), *_rest("-pidfile", with_pidfile), _left_behind(bench)],
         ),
     ]
+    lives += _leaving_early(bench)
     used = Setting(words=("import=asyncio,logging,socket",))
     return [*lives, *bench.starts(used, opening("-used", ", in a program that imports asyncio, logging and socket"))]
 
@@ -52,6 +53,22 @@ def standing(key: str, what: str) -> list[Question]:
         (Row(f"pss{key}", f"its share of what is resident, idle{what}", "KiB"), lambda start: memory_of(start.pid)[1]),
         (Row(f"modules{key}", f"modules loaded in the body{what}", "modules"), lambda start: start.modules),
     ]
+
+
+def _leaving_early(bench: Bench) -> list[Row]:
+    """Let whatever is forked take its time, and see whether the launcher waits for it."""
+    pause = 0.1
+    row = Row(
+        "early", f"how long the launcher is gone before the body, where a fork takes {pause} s longer", "ms", None
+    )
+
+    def ahead(start: Start) -> float:
+        early = max(0.0, (start.up - start.wait_for_launcher()) / 1e6)
+        if early > pause * 1e3 / 2:
+            row.notes[start.name] = "leaves before the daemon is up, and can't say how it went"
+        return early
+
+    return bench.starts(Setting(pidfile=True, words=(f"pause={pause}",)), [(row, ahead)], rounds=1)
 
 
 def _left_behind(bench: Bench) -> Question:

@@ -9,6 +9,7 @@ import     modules that the program uses anyway, with commas between
 objects    how many small objects it holds
 mib        how many MiB it holds in one piece
 marks      if given: system calls before open() and in the body by which a trace is cut, and an end in the body
+pause      seconds that each forked process takes longer
 starters   how many processes open at once
 """
 
@@ -32,6 +33,8 @@ def begin() -> None:
     """Do what the program does before it opens, and look at the clock."""
     global opened  # noqa: PLW0603
     hold()
+    if "pause" in settings:
+        os.register_at_fork(after_in_child=lambda: time.sleep(float(settings["pause"])))
     if "starters" in settings:
         start_many(int(settings["starters"]))
     if "marks" in settings:
