@@ -21,11 +21,13 @@ def svg(title: str, bars: list[tuple[str, list[float], str]], highlighted: str) 
     scale = _Scale(
         min((spread[1] for spread in positive), default=1), max((spread[2] for spread in positive), default=1)
     )
-    height = _LINE * len(bars) + 4
+    height = _LINE * (len(bars) + scale.is_logarithmic) + 4
     lines = [_bar(at, bar, scale, bar[0] == highlighted) for at, bar in enumerate(bars)]
+    if scale.is_logarithmic:
+        lines.append(f'<text x="{_LEFT}" y="{height - 9}" opacity="0.7" font-size="11">on a logarithmic scale</text>')
     return (
         f'<svg class="bars" role="img" viewBox="0 0 {_LEFT + _WIDTH + _RIGHT} {height}" width="100%" '
-        f'font-size="13" font-family="inherit" fill="currentColor"><title>{escape(title)}{scale.told}</title>'
+        f'font-size="13" font-family="inherit" fill="currentColor"><title>{escape(title)}</title>'
         f"{''.join(lines)}</svg>"
     )
 
@@ -33,13 +35,12 @@ def svg(title: str, bars: list[tuple[str, list[float], str]], highlighted: str) 
 class _Scale:
     def __init__(self, least: float, most: float) -> None:
         self._least, self._most = least / 2, most
-        self._is_logarithmic = most > _WIDE * least
-        self.told = " (on a logarithmic scale)" if self._is_logarithmic else ""
+        self.is_logarithmic = most > _WIDE * least
 
     def __call__(self, value: float) -> float:
         if value <= 0:
             return 0
-        if self._is_logarithmic:
+        if self.is_logarithmic:
             return max(0, _WIDTH * math.log(value / self._least) / math.log(self._most / self._least))
         return _WIDTH * value / self._most
 
