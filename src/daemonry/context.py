@@ -95,7 +95,6 @@ class DaemonContext(Lifecycle):
             with signals_held_off():
                 container.leave_init(descriptors.close_all_except)
                 self._opens_here()
-            forks.go_on_here()
             self._values.address_sockets_to_this_process()
 
     def detach(self) -> None:
@@ -111,11 +110,12 @@ class DaemonContext(Lifecycle):
         )
         if outcome is not None:
             raise failures.error_of(outcome)
-        forks.go_on_here()
         self._values.address_sockets_to_this_process()
 
     def reset_signals(self) -> None:
         """Empty the signal mask, and ignore no signal because the launcher did. daemon(7), steps 2 and 3."""
+        if self._tie is None:
+            self._undo_on_failure(signals.mask_to_put_back())
         self._undo_on_failure(signals.reset(self.terminate))
 
     def close_descriptors(self) -> None:
@@ -141,7 +141,7 @@ class DaemonContext(Lifecycle):
         if self._values.copies:
             copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:
-            self.exit_stack.callback(telling.watch_stray_failures())
+            self._stop_watching = telling.watch_stray_failures()
 
     def prevent_core_dump(self) -> None:
         """Set the limit for core files to zero. core(5)."""
@@ -207,7 +207,8 @@ class DaemonContext(Lifecycle):
     def drop_privileges(self) -> None:
         """Take on the groups, the group and the user, for good, and leave root's terminal. daemon(7), step 13."""
         rights = self._values.rights
-        if not rights.are_taken_on:
+        # Asked again where a step of the program's own may have changed them.
+        if not ((rights.does_nothing and all(map(self._is_ours, self.steps))) or rights.are_taken_on):
             from . import privileges  # loaded already, if anything was to be given up
 
             if rights.uid != os.geteuid():

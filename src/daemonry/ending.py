@@ -48,6 +48,7 @@ class Ending(Options):
         "_ready_said",
         "_shown_before",
         "_step",
+        "_stop_watching",
         "_stop_wish",
         "_suppressed",
         "_terminated",
@@ -75,12 +76,13 @@ class Ending(Options):
         self._drop_unwritten: Callable[[], object] = bool
         self._ended_by: Any = (None, None, None)
         self._told: BaseException | None = None
+        self._stop_watching: Callable[[], object] = bool
         self._shown_before: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether this process has opened the context and not closed it yet."""
-        return self._opener == os.getpid()
+        return self._opener is not None and self._opener == os.getpid()
 
     @property
     def exit_stack(self) -> ExitStack:
@@ -186,7 +188,10 @@ class Ending(Options):
             self._have_closed()
 
     def _give_back(self) -> bool:
-        return self._exit_stack is not None and bool(self._exit_stack.__exit__(*self._ended_by))
+        try:
+            return self._exit_stack is not None and bool(self._exit_stack.__exit__(*self._ended_by))
+        finally:
+            self._stop_watching()
 
     def _have_closed(self) -> None:
         self._forget()
@@ -206,7 +211,7 @@ class Ending(Options):
     def _expect_exit(self) -> None:
         self._shown_before = _shown()
         # The first shall be the last to run: after all that may write something at the exit.
-        redirected, own = self._values.redirected, os.getpid()
+        redirected, own = self._values.redirected, self._opening or 0
         self._drop_unwritten = lambda: streams.drop_unwritten(redirected, own)
         atexit.register(self._drop_unwritten)
         for _ in range(2):  # once more for what a signal has kept the first from: else nothing is left to be done
@@ -270,6 +275,7 @@ class Ending(Options):
                     self._exit_stack.__exit__(type(error), error, error.__traceback__)
             except BaseException as another:
                 then = then or (another if another is not error else None)
+        self._stop_watching()
         self._forget_exit()
         self._opening = None
         # Where the launcher has yet to be told, a signal must not keep it from being told.
@@ -308,7 +314,7 @@ class Ending(Options):
 
     @property
     def _is_opening(self) -> bool:
-        return self._opening == os.getpid()
+        return self._opening is not None and self._opening == os.getpid()
 
     def _leave_if_waited_for(self, error: BaseException | None) -> None:
         if self._is_waited_for:

@@ -45,28 +45,20 @@ def owned_descriptors() -> list[int]:
     return [fd for owner in _living() for fd in owner.descriptors]
 
 
-class _Origin:
-    """How the process of this number came to be: ``""`` when it has executed its program, ``None`` until then."""
-
-    pid = os.getpid()
-    forked: str | None = None
-
-
 def origin() -> str:
     """Answer how it shows that another program has forked this process, which has executed nothing since.
 
     ``""`` when it has executed its program, or a start of that program has gone on here; see :func:`go_on_here`.
     """
-    if os.getpid() != _Origin.pid:
-        _Origin.pid, _Origin.forked = os.getpid(), "another process has forked it"
-    elif _Origin.forked is None:
-        _Origin.forked = _look_for_fork()
-    return _Origin.forked or ""
+    own = bare.getpid()
+    if own != _Origin.pid:
+        _Origin.pid, _Origin.forked = own, "another process has forked it"
+    return _Origin.forked
 
 
-def go_on_here() -> None:
+def go_on_here(pid: int) -> None:
     """Let this process, which a start has just forked, count as what the one before it was."""
-    _Origin.pid = os.getpid()
+    _Origin.pid = pid
 
 
 _PF_FORKNOEXEC = 0x40
@@ -91,6 +83,13 @@ def _look_for_fork() -> str:
     # The name may hold spaces and parentheses of its own, so it ends at the last one.
     flags = int(text.rpartition(b")")[2].split()[6])
     return "another process has forked it" if flags & _PF_FORKNOEXEC else ""
+
+
+class _Origin:
+    """How the process of this number came to be: ``""`` when it has executed its program."""
+
+    pid = bare.getpid()
+    forked = _look_for_fork()
 
 
 def prepare_for_change() -> None:

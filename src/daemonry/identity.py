@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from . import ids
 from .errors import InvalidOption
@@ -37,8 +36,8 @@ class Rights(Record):
 
     @property
     def are_taken_on(self) -> bool:
-        """Whether nothing has to be done: the ids are those, and no step of the program's own has changed them."""
-        return not self.change and ids.are(self.uid, self.gid)
+        """Whether nothing has to be done still: no step of the program's own has changed the ids."""
+        return not self.change and ids.are(self.uid, self.gid, ids.user_ids(), ids.group_ids())
 
 
 def resolve(uid: object, gid: object, initgroups: object, no_new_privileges: object) -> Rights:
@@ -50,9 +49,17 @@ def resolve(uid: object, gid: object, initgroups: object, no_new_privileges: obj
     :param initgroups: whether the supplementary groups become the user's; otherwise they become none.
     :raises InvalidOption: when there is no such user or group.
     """
-    user, group, groups = _wanted(uid, gid, bool(initgroups))
+    users, group_ids = ids.user_ids(), ids.group_ids()
+    own = users[0]
+    if uid is None and gid is None and not initgroups:
+        user, group, groups = own, group_ids[0], None
+    else:
+        # The databases are asked, and what reads them is loaded, where somebody is named.
+        from . import accounts
+
+        user, group, groups = accounts.find(uid, gid, bool(initgroups))
     pinned = _no_new_privileges(no_new_privileges)
-    change = pinned or groups is not None or not ids.are_all(user, group)
+    change = pinned or groups is not None or not ids.are_all(user, group, users, group_ids)
     if change:
         # What giving up takes is read now: as another user, or inside another root directory, it can't be found.
         from . import privileges
@@ -64,17 +71,8 @@ def resolve(uid: object, gid: object, initgroups: object, no_new_privileges: obj
         groups=groups,
         no_new_privileges=pinned,
         change=change,
-        other_user=user != os.getuid(),
+        other_user=user != own,
     )
-
-
-def _wanted(uid: object, gid: object, initgroups: bool) -> tuple[int, int, tuple[int, ...] | None]:
-    if uid is None and gid is None and not initgroups:
-        return os.getuid(), os.getgid(), None
-    # The databases are asked, and what reads them is loaded, where somebody is named.
-    from . import accounts
-
-    return accounts.find(uid, gid, initgroups)
 
 
 def _no_new_privileges(wanted: object) -> bool:

@@ -19,17 +19,17 @@ def group_ids() -> tuple[int, ...]:
     return os.getresgid() if hasattr(os, "getresgid") else (os.getgid(), os.getegid())
 
 
-def are(user: int, group: int) -> bool:
-    """Whether the process is this user and this group: real, effective and saved."""
-    return set(user_ids()) == {user} and set(group_ids()) == {group}
+def are(user: int, group: int, users: tuple[int, ...], groups: tuple[int, ...]) -> bool:
+    """Whether these ids of the process are this user and this group: real, effective and saved."""
+    return set(users) == {user} and set(groups) == {group}
 
 
-def are_all(user: int, group: int) -> bool:
+def are_all(user: int, group: int, users: tuple[int, ...], groups: tuple[int, ...]) -> bool:
     """Whether the process is this user and this group and nothing else, nor can become it.
 
     Of root only what two system calls tell: it may become whatever it is not, so that there is nothing to give up.
     """
-    if not are(user, group):
+    if not are(user, group, users, groups):
         return False
     if user == 0:
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import failures, telling
+from . import failures, forks, telling
 from .ending import Ending, opened
 from .errors import ignored
 
@@ -77,10 +77,11 @@ class Lifecycle(Ending):
         """
         if self.is_open:
             return
-        if {self._opener, self._opening} - {None, os.getpid()}:
+        own = os.getpid()
+        if {self._opener, self._opening} - {None, own}:
             self._exit_stack = None  # what was in it is another process's, whose child this is
         self._start_over()
-        self._opening = os.getpid()
+        self._opening = own
         try:
             self._open()
         except BaseException as error:
@@ -108,16 +109,18 @@ class Lifecycle(Ending):
         if self._tie is not None:
             self._tell_of_step(self._tie, name)
         getattr(self, name)()
-        if name in _FORKING:  # whoever did it, and however: the process that came out of it is the one that opens
-            self._opens_here()
+        if name in _FORKING and not self._is_ours(name):
+            self._opens_here()  # however it was done: the process that came out of it is the one that opens
+
+    def _is_ours(self, step: str) -> bool:
+        """Whether a step's method is this library's, so that it runs none of the program's own code."""
+        return getattr(getattr(type(self), step, None), "__module__", "").startswith(f"{__package__}.")
 
     def _tell_of_step(self, tie: Tie, name: str) -> None:
         value = self._values.value_of(name)
-        does_nothing = value is not None and value.does_nothing
-        method = getattr(type(self), name, None)
-        if not getattr(method, "__module__", "").startswith(f"{__package__}."):
+        if not self._is_ours(name):
             tie.look_closely()
-        elif does_nothing:
+        elif value is not None and value.does_nothing:
             return  # nobody can be killed in it
         elif name in _HAND_OVER:
             tie.look_closely()
@@ -125,6 +128,7 @@ class Lifecycle(Ending):
 
     def _opens_here(self) -> None:
         self._opening = os.getpid()
+        forks.go_on_here(self._opening)
 
     def _take_over(self, tie: Tie) -> None:
         """Go on with the start in the daemon, which the launcher waits for."""
@@ -146,7 +150,7 @@ class Lifecycle(Ending):
             self._tie.reporter.step("body")
         self._expect_exit()
         opened[id(self)] = self
-        self._opener, self._opening = os.getpid(), None
+        self._opener, self._opening = self._opening, None
         # Behind that: what is forgotten can't be put back, and is by a start that fails.
         self._forget()
 

@@ -96,6 +96,11 @@ class Readiness(Record):
 
     manual: bool
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the step only notes what is said when all of them are done: it does."""
+        return True
+
     def __str__(self) -> str:
         return "when the body calls ready()" if self.manual else "when the body begins"
 
@@ -247,7 +252,7 @@ class Plan:
         return Streams(streams=found, owner=self._owner_of_files())
 
     def _owner_of_files(self) -> tuple[int, int] | None:
-        if "drop_privileges" not in self._steps or os.geteuid() != 0 or self.rights.uid == 0:
+        if "drop_privileges" not in self._steps or self.rights.uid == 0 or os.geteuid() != 0:
             return None
         return self.rights.uid, self.rights.gid
 
@@ -332,7 +337,9 @@ class Plan:
     @property
     def leaves_its_files(self) -> bool:
         """Whether modules may be out of the daemon's reach later: another root, or another user."""
-        return self.root.path is not None or ("drop_privileges" in self._steps and self.rights.uid != os.geteuid())
+        if "drop_privileges" in self._steps and self.rights.change and self.rights.uid != os.geteuid():
+            return True
+        return self.root.path is not None
 
     def address_sockets_to_this_process(self) -> None:
         """Put LISTEN_PID right after a fork; see sd_listen_fds(3)."""

@@ -159,24 +159,24 @@ def reset(stop: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
     Handlers that the program installed stay. SIGTERM calls ``stop`` from now on unless the program has its own
     handler, for its default action would end the process with nothing cleaned up.
 
-    Answer the function that puts everything back.
+    Return the function that puts the handlers back.
     """
     handlers = dict(_inherited_ignored())
     if bare.SIG_DFL in (bare.getsignal(bare.SIGTERM), handlers.get(bare.SIGTERM)):
         handlers[bare.SIGTERM] = stop
-    mask = bare.pthread_sigmask(bare.SIG_BLOCK, ())
     put_handlers_back = _set_all(handlers)
-
-    def put_back() -> None:
-        bare.pthread_sigmask(bare.SIG_SETMASK, mask)
-        put_handlers_back()
-
     try:
         bare.pthread_sigmask(bare.SIG_SETMASK, ())
     except BaseException:  # a signal that had been held off ends the start
-        put_back()
+        put_handlers_back()
         raise
-    return put_back
+    return put_handlers_back
+
+
+def mask_to_put_back() -> Callable[[], object]:
+    """Return the function that puts the mask back as it is now."""
+    before = bare.pthread_sigmask(bare.SIG_BLOCK, ())
+    return lambda: bare.pthread_sigmask(bare.SIG_SETMASK, before)
 
 
 def _inherited_ignored() -> Iterable[tuple[int, Any]]:

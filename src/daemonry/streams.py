@@ -426,7 +426,7 @@ def _manners_of(current: Any) -> dict[str, Any]:
 
 def _behave(current: Any, **manners: Any) -> None:
     # What is held is flushed by it, and a write that fails must not fail the start; see _flush.
-    if manners and hasattr(current, "reconfigure"):
+    if hasattr(current, "reconfigure") and any(getattr(current, name) != value for name, value in manners.items()):
         with ignored(ValueError, OSError):
             current.reconfigure(**manners)
 
