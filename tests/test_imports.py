@@ -58,13 +58,6 @@ def test_what_giving_up_rights_takes_is_loaded_before_anything_changes(daemons: 
     assert loaded_by(daemons, statement) >= RIGHTS
 
 
-def test_what_limits_core_files_is_loaded_where_they_are_limited(daemons: Daemons) -> None:
-    for prevent in (False, True):
-        assert (
-            "resource" in loaded_by(daemons, f"from daemonry import core_limit; core_limit.resolve({prevent})")
-        ) == prevent
-
-
 def test_a_start_loads_nothing_for_messages_that_it_does_not_need(daemons: Daemons) -> None:
     loaded = loaded_by(daemons, "import daemonry\nwith daemonry.DaemonContext(detach_process=False): pass")
     assert "daemonry.context" in loaded

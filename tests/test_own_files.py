@@ -363,11 +363,11 @@ def test_a_start_asks_no_library_for_what_it_has_open(daemons: Daemons, syslog: 
     """Nothing is imported for it: neither socket, nor ctypes, nor syslog, where nobody else has."""
     found = daemons.launch(
         f"""
-        import sys
+        import os, sys
         from daemonry import DaemonContext
         from daemonry import descriptors, forks
         before = set(sys.modules)
-        descriptors.close_unkept(descriptors.resolve({syslog}, (), (), (), lambda _: None, forks.origin()))
+        descriptors.close_unkept(descriptors.resolve({syslog}, (), (), (), lambda _: None, forks.origin(os.getpid())))
         print(sorted(set(sys.modules) - before))
         """,
         plain=True,

@@ -56,6 +56,7 @@ STOREYS = (
     },
     {"schedule", "misspelt", "identity"},
     {"options", "plan", "failures"},
+    {"telling"},
     {"ending"},
     {"lifecycle"},
     {"context"},

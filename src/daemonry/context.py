@@ -73,8 +73,10 @@ class DaemonContext(Lifecycle):
         require_forkable(values.detaching.detach or values.leaving_init.leave)
         # What another thread is just importing would be waited for in the daemon for good.
         if values.leaves_its_files or other_threads.are_running():
-            failures.prepare()
-            telling.prepare(values.stderr_discarded)
+            with ignored(ImportError):  # the program has left its files before, and nothing more can be found
+                failures.prepare()
+                telling.prepare(values.stderr_discarded)
+                logs.prepare()
 
     def flush_streams(self) -> None:
         """Write out what stdout, stderr, the logging handlers and the files to preserve hold: once, by the launcher."""

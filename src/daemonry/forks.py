@@ -45,12 +45,13 @@ def owned_descriptors() -> list[int]:
     return [fd for owner in _living() for fd in owner.descriptors]
 
 
-def origin() -> str:
-    """Answer how it shows that another program has forked this process, which has executed nothing since.
+def origin(own: int) -> str:
+    """Return how it shows that another program has forked this process, which has executed nothing since.
 
     ``""`` when it has executed its program, or a start of that program has gone on here; see :func:`go_on_here`.
+
+    :param own: this process's number.
     """
-    own = bare.getpid()
     if own != _Origin.pid:
         _Origin.pid, _Origin.forked = own, "another process has forked it"
     return _Origin.forked

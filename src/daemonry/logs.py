@@ -23,6 +23,11 @@ _FILE_ATTRIBUTES = ("stream", "sock", "socket")
 _LONGEST_FLUSH = 2.0
 
 
+def prepare() -> None:
+    """Load what reopening takes, for a daemon that can't find it any more later."""
+    from . import log_file  # noqa: F401
+
+
 def handlers() -> list[Any]:
     """Answer the handlers of the root logger and of every other; none when nobody has imported logging."""
     logging = sys.modules.get("logging")
@@ -161,8 +166,6 @@ def follow_root(root: str) -> None:
 
     So they can be reopened, or rotated by their own handlers.
     """
-    from . import log_file  # noqa: F401 - to reopen them takes it
-
     logging: Any = sys.modules.get("logging")
     start = root.rstrip("/") + "/"
     for handler in handlers():

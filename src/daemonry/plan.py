@@ -223,7 +223,7 @@ class Plan:
             of_streams=[number for stream in self.redirected for number in stream.descriptors],
             of_logging=logs.descriptors() if self._options.preserve_logging else None,
             handler_files=logs.files_of,
-            forked=forks.origin(),
+            forked=forks.origin(self.facts.pid),
         )
         self._refuse_kept_below_three(closing)
         return closing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes  # noqa: F401 - so that a start is the parent of what the program leaves, and can name it
 import errno
 import mmap
 import os
