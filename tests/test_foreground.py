@@ -197,7 +197,7 @@ def test_a_start_that_failed_can_be_tried_again(daemons: Daemons) -> None:
         tell([first, context.is_open, lock.read_pid() == os.getpid(), len(facts().numbers)])
         context.close()
         """,
-    ) == [[False, False], True, True, 4]
+    ) == [[False, False], True, True, 3]
     assert (daemons.directory / "log").read_text() == "text\n"
 
 
@@ -221,7 +221,7 @@ def test_a_closed_context_can_be_opened_again(daemons: Daemons, detach: str) -> 
         tell(seen)
         """,
         )
-        == [[True, True, 4], [False, False, 3]] * 3
+        == [[True, True, 3], [False, False, 3]] * 3
     )
     assert (daemons.directory / "log").read_text() == "round 0\nround 1\nround 2\n"
 
