@@ -43,6 +43,7 @@ STOREYS = (
         "descriptors",
         "streams",
         "logs",
+        "telling",
         "filesystem",
         "accounts",
         "privileges",

@@ -109,6 +109,7 @@ class DaemonContext(Lifecycle):
             descriptors.close_all_except,
             self._take_over,
             self._has_launched,
+            self._say_what_it_waits_for,
         )
         if outcome is not None:
             raise failures.error_of(outcome)

@@ -81,6 +81,7 @@ def detach(
     close_others: Callable[[Iterable[int]], object],
     take_over: Callable[[Tie], object],
     launched: Callable[[], object] = bool,
+    remind: Callable[[str], object] = bool,
 ) -> Outcome | None:
     """Become a daemon's process; answer ``None`` there, or an :class:`Outcome` in the launcher.
 
@@ -92,6 +93,7 @@ def detach(
     :param close_others: closes all descriptors above 2 but the given ones, in the witness.
     :param take_over: called in the daemon with its :class:`Tie` while signals are held off: the first that is
         delivered may raise, and the launcher is to be told of it.
+    :param remind: called in the launcher with the step that the start has come to when it takes long.
     :param launched: called in the launcher when the daemon is ready, right before it leaves.
     :raises OSError: when the pipes can't be made, or the first process can't be forked.
 
@@ -104,7 +106,7 @@ def detach(
                 if witness == 0:
                     take_over(_lead_session(pipes, close_others))
                     return None
-                launcher = Launcher(witness, pipes.take_reports(), timeout, show, launched)
+                launcher = Launcher(witness, pipes.take_reports(), timeout, show, launched, remind)
             return launcher.wait(mask)
     except Killed as signal:
         signal.die_of_it()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Seconds that a launcher sleeps at most between two looks at the signals it got.
 _ROUND = 1.0
+# Seconds after which a launcher says what it waits for.
+PATIENCE = 5.0
 # Seconds of a start's beginning in which each word of the daemon's does not wake its launcher: there are a dozen in the
 # first millisecond, and on a machine with one processor each would take it from the daemon.
 _UNDISTURBED = 0.1
@@ -107,8 +109,11 @@ class Launcher:
         timeout: float | None,
         show: Callable[[str], object],
         launched: Callable[[], object],
+        remind: Callable[[str], object],
     ) -> None:
         self._launched = launched
+        self._remind = remind
+        self._reminds_at = time.monotonic() + PATIENCE
         self._witness = witness
         self._reports = reports
         self._reader = report.Reader()
@@ -195,7 +200,8 @@ class Launcher:
             bare.kill(self._witness, bare.SIGTERM)
         self._deadline = time.monotonic() + GRACE + 2 * DYING
         self._ready = False
-        self._show = lambda _text: None  # it may take for ever, and nothing could interrupt it now
+        # These may take for ever, and nothing could interrupt them now.
+        self._show, self._reminds_at = lambda _text: None, float("inf")
         with ignored(OSError):  # a sandbox that forbids to wait: nobody is heard then
             self._listen()
         if self._ended is None:
@@ -236,6 +242,9 @@ class Launcher:
                 self._hear_some()
             elif left == 0:
                 return False
+            elif time.monotonic() > self._reminds_at:
+                self._reminds_at = float("inf")
+                self._remind(self._step)
         return True
 
     def _has_news(self, seconds: float) -> bool:

@@ -246,5 +246,12 @@ class Lifecycle(Ending):
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
+    def _say_what_it_waits_for(self, step: str) -> None:
+        """Say at a terminal, to whoever waits there, what is missing until the daemon is ready."""
+        with ignored(AttributeError, ValueError, OSError):
+            if sys.stderr.isatty():
+                missing = "its body has yet to call ready()" if step == "body" else f"step {step} is not done yet"
+                self.show_progress(f"waiting for the daemon: {missing}; Ctrl-C ends the start")
+
     def _has_launched(self) -> None:
         """Do nothing; called in the launcher when the daemon is ready, before it leaves. It must not raise."""

@@ -161,6 +161,11 @@ def renew_files(by: dict[int, Any]) -> None:
 _outside_root: list[Any] = []
 
 
+def prepare() -> None:
+    """Load what reopening a file takes, for a daemon that can't find it any more inside another root directory."""
+    from . import log_file  # noqa: F401
+
+
 def follow_root(root: str) -> None:
     """Name the files of logging handlers as they are named inside the root directory that has just been changed to.
 

@@ -429,16 +429,28 @@ def require_forkable(detach: bool) -> None:
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         raise InvalidOption("open", "an event loop is running, which can't be shared by two processes: open first")
+    if detach:
+        _warn_of_what_ends_with_the_fork(threading)
+
+
+def _warn_of_what_ends_with_the_fork(threading: Any) -> None:
+    unpacked = getattr(sys, "_MEIPASS", "") if getattr(sys, "frozen", False) else ""
+    # So a PyInstaller program is called that is one file; one that is a directory stays where it is.
+    if os.path.basename(unpacked).startswith("_MEI"):
+        _warn(
+            f"this program has unpacked itself to {unpacked}, which is removed when its launcher ends: what the daemon "
+            "loads later will be missing; build it with --onedir, or stay in the foreground by detach_process=False"
+        )
     main = threading.main_thread() if threading is not None else None
     others = [each.name for each in threading.enumerate() if each is not main] if threading is not None else []
-    if detach and others:
-        import warnings
+    if others:
+        _warn(f"these threads will not run in the daemon, start them after open(): {', '.join(others)}")
 
-        warnings.warn(
-            f"these threads will not run in the daemon, start them after open(): {', '.join(others)}",
-            RuntimeWarning,
-            stacklevel=_levels_to_the_program(),
-        )
+
+def _warn(text: str) -> None:
+    import warnings
+
+    warnings.warn(text, RuntimeWarning, stacklevel=_levels_to_the_program())
 
 
 def _levels_to_the_program() -> int:

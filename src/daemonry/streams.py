@@ -151,7 +151,16 @@ def _number_of(name: str, target: Any) -> int | None:
     except (OSError, OverflowError) as error:
         # io.UnsupportedOperation, which objects without descriptor raise, is a ValueError as well and went above.
         raise InvalidOption(name, f"{target!r} is not open", getattr(error, "errno", None)) from error
+    _require_right_way(name, int(number))
     return int(number)
+
+
+def _require_right_way(name: str, number: int) -> None:
+    import fcntl
+
+    wrong, way, what = (os.O_WRONLY, "writing", "read") if name == "stdin" else (os.O_RDONLY, "reading", "written")
+    if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == wrong:
+        raise InvalidOption(name, f"descriptor {number} is open for {way} only: it can't be {what}", errno.EBADF)
 
 
 def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[int, Any]:
