@@ -74,7 +74,7 @@ LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(("brk", "madvise", "mmap", "mprotect", "mremap", "munmap"), _MEMORY),
     **dict.fromkeys(("rt_sigaction", "rt_sigpending", "rt_sigprocmask", "sigaltstack"), _CANNOT),
     **dict.fromkeys(("getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid"), _CANNOT),
-    **dict.fromkeys(("getresuid", "getresgid", "getgroups", "getsid", "umask", "lseek", "fcntl"), _CANNOT),
+    **dict.fromkeys(("getresuid", "getresgid", "getgroups", "getsid", "umask", "uname", "lseek", "fcntl"), _CANNOT),
     "futex": "Python's locks, which no second thread contends for",
     **dict.fromkeys(WAITING, "the subject's own, where it waits"),
     "rt_sigreturn": "the return from a handler",
