@@ -13,7 +13,7 @@ import os
 import socket
 
 from daemonry import DaemonContext
-from daemonry.service_manager import facts_of_this_process, who_started
+from daemonry.service_manager import OwnFacts, who_started
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def answer(connection, text):
 
 def main(directory, detach):
     logging.basicConfig(filename=os.path.join(directory, "log"), level=logging.INFO)
-    starter = who_started(facts_of_this_process())
+    starter = who_started(OwnFacts())
     with DaemonContext(detach_process=detach, umask=0o022, ready="manual") as context:
         print("up", flush=True)
         logging.info("up, started by %s", starter)
