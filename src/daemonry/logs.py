@@ -23,11 +23,6 @@ _FILE_ATTRIBUTES = ("stream", "sock", "socket")
 _LONGEST_FLUSH = 2.0
 
 
-def prepare() -> None:
-    """Load what reopening takes, for a daemon that can't find it any more later."""
-    from . import log_file  # noqa: F401
-
-
 def handlers() -> list[Any]:
     """Answer the handlers of the root logger and of every other; none when nobody has imported logging."""
     logging = sys.modules.get("logging")
