@@ -33,7 +33,7 @@ def changed(found: process.Process, **fields: object) -> process.Process:
 def place(path: Path) -> bytes:
     fd = os.open(path.parent, os.O_RDONLY)
     try:
-        return seal.place_of(fd, path.name)
+        return seal.place_of(os.fstat(fd), path.name)
     finally:
         os.close(fd)
 
@@ -100,7 +100,7 @@ def test_who_may_write_to_the_file_and_does_not_own_it_cannot_seal_it(daemons: D
         here = os.open(".", os.O_RDONLY)
         os.setuid(65534)
         os.write(fd, b"%d\\n" % os.getpid())
-        assert not seal.is_on(seal.put_on(fd, os.fstat(fd), seal.place_of(here, "test.pid")))
+        assert not seal.is_on(seal.put_on(fd, os.fstat(fd), seal.place_of(os.fstat(here), "test.pid")))
         """,
     ).check()
 

@@ -124,3 +124,67 @@ def test_who_can_write_there_is_asked_of_what_was_mounted(daemons: Daemons, behi
         """,
     )
     assert (behind / "log").stat().st_uid == 0
+
+
+SWAPPED = """
+import os, sys
+from daemonry.walk import at_directory
+base = sys.argv[1]
+os.umask(0)
+for name in ("way", "way/run", "private"):
+    os.mkdir(f"{base}/{name}", 0o755)
+
+def went_to():
+    with at_directory(f"{base}/way/run") as directory:
+        return os.fstat(directory).st_ino
+
+print(went_to() == os.stat(f"{base}/way/run").st_ino)
+os.chmod(f"{base}/way", MODE)
+os.rename(f"{base}/way/run", f"{base}/way/before")
+os.symlink(f"{base}/private", f"{base}/way/run")
+os.lchown(f"{base}/way/run", 65534, 65534)
+try:
+    print("was led to", went_to())
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.parametrize("mode", ["0o777", "0o1777"])
+def test_a_way_that_was_roots_alone_once_is_looked_at_again_when_it_leads_elsewhere(
+    daemons: Daemons, mode: str
+) -> None:
+    """Root has let others write there since, and one of them has put a link in the directory's place."""
+    base = daemons.directory / "base"
+    base.mkdir()
+    first, then = daemons.launch(SWAPPED.replace("MODE", mode), base).check().stdout.splitlines()
+    assert first == "True"
+    assert then.startswith("run is a link, in a directory that others can write; ")
+
+
+STICKY = """
+import os, sys
+from daemonry.walk import reached
+base = sys.argv[1]
+os.umask(0)
+os.mkdir(f"{base}/tmp", 0o755)
+os.chmod(f"{base}/tmp", 0o1777)
+for name, owner in (("roots", 0), ("nobodys", 65534)):
+    os.mkdir(f"{base}/tmp/{name}", 0o755)
+    os.chown(f"{base}/tmp/{name}", owner, owner)
+    with reached(f"{base}/tmp/{name}/file") as place:
+        print(name, place.directory is None, place.guarded)
+with reached(f"{base}/tmp/file") as place:
+    print("tmp", place.directory is None, place.guarded)
+"""
+
+
+def test_roots_own_directory_in_one_where_each_may_take_away_his_own_is_reached_without_steps(daemons: Daemons) -> None:
+    """Nobody else can put something in its place; where that holds not, root goes step by step."""
+    base = daemons.directory / "base"
+    base.mkdir()
+    assert daemons.launch(STICKY, base).check().stdout.splitlines() == [
+        "roots True False",
+        "nobodys False True",
+        "tmp False True",
+    ]

@@ -41,7 +41,11 @@ class Place:
         directory, _, name = path.rpartition("/")
         self.path = path
         self.name = name or "."
-        self.directory = os.open(directory or "/", STANDING) if known else opened_directory(directory or "/")
+        self.found: os.stat_result | None = None
+        if known:
+            self.directory = os.open(directory or "/", STANDING)
+        else:
+            self.directory, self.found = opened_directory(directory or "/")
 
     def __enter__(self) -> Place:
         return self
@@ -52,7 +56,7 @@ class Place:
     @property
     def sealed_as(self) -> bytes:
         """What the seal says of it."""
-        return seal.place_of(self.directory, self.name)
+        return seal.place_of(self.found or os.fstat(self.directory), self.name)
 
     def look(self) -> os.stat_result | None:
         """Return what bears the name, a link itself; ``None`` when nothing does."""

@@ -41,10 +41,10 @@ def _seen(pid: int) -> Process | None:
     return process.look(pid)
 
 
-def place_of(directory: int, name: str) -> bytes:
+def place_of(directory: os.stat_result, name: str) -> bytes:
     """Return what the seal says of the place: the same by every way to the directory, also from another root."""
     # Not its device: an overlay's directories can lie on another one than their files, whose own is in the seal.
-    return b"%d %s" % (os.fstat(directory).st_ino, os.fsencode(name))
+    return b"%d %s" % (directory.st_ino, os.fsencode(name))
 
 
 def put_on(fd: int, found: os.stat_result, place: bytes) -> os.stat_result:

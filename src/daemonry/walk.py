@@ -49,18 +49,40 @@ def others_write(found: os.stat_result) -> bool:
     return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def opened_directory(path: str) -> int:
-    """Open a directory, which root reaches through no link of others'; return the descriptor."""
-    if os.geteuid() != 0 or _is_roots_alone(path):
-        return os.open(path, STANDING)
-    with reached(os.path.join(path, ".")) as place:
-        return os.open(place.name, STANDING, dir_fd=place.directory)
+# Directories to which root has gone by a way of its own alone, by their paths: what is still the same one is reached
+# right by whatever way.
+_reached: dict[str, tuple[int, int]] = {}
+
+
+def opened_directory(path: str) -> tuple[int, os.stat_result]:
+    """Open a directory, which root reaches through no link of others'; return the descriptor, and what it is."""
+    if path in _reached or os.geteuid() != 0:
+        fd, found = _opened(path)
+        if os.geteuid() != 0 or _reached[path] == (found.st_dev, found.st_ino):
+            return fd, found
+        close(fd)
+        del _reached[path]
+    if _is_roots_alone(path):
+        fd, found = _opened(path)
+        _reached[path] = found.st_dev, found.st_ino
+        return fd, found
+    with _walked(os.path.join(path, "."), lent=False) as place:
+        return _opened(place.name, place.directory)
+
+
+def _opened(path: str, directory: int | None = None) -> tuple[int, os.stat_result]:
+    fd = os.open(path, STANDING, dir_fd=directory)
+    try:
+        return fd, os.fstat(fd)
+    except BaseException:
+        close(fd)
+        raise
 
 
 @contextmanager
 def at_directory(path: str) -> Iterator[int]:
     """Hold a directory open, as :func:`opened_directory` opens it."""
-    fd = opened_directory(path)
+    fd, _ = opened_directory(path)
     try:
         yield fd
     finally:
@@ -79,7 +101,15 @@ def reached(path: str, lent: bool = False) -> Iterator[Place]:
     """
     if _is_roots_alone(os.path.dirname(path)):
         yield Place(directory=None, name=path, flags=0, guarded=False, linked=lent and os.path.islink(path))
-    elif not hasattr(os, "O_PATH"):  # macOS, where a link can't be held while it is looked at
+        return
+    with _walked(path, lent) as place:
+        yield place
+
+
+@contextmanager
+def _walked(path: str, lent: bool) -> Iterator[Place]:
+    """Go there as :func:`reached` does, where others can write on the way."""
+    if not hasattr(os, "O_PATH"):  # macOS, where a link can't be held while it is looked at
         guarded = is_open_to_others(os.stat(os.path.dirname(path)))
         flags, moved = os.O_NOFOLLOW if guarded else 0, lent and _can_be_moved(os.path.dirname(path))
         yield Place(directory=None, name=path, flags=flags, guarded=guarded, moved=moved, linked=os.path.islink(path))
@@ -92,7 +122,7 @@ def reached(path: str, lent: bool = False) -> Iterator[Place]:
 
 
 def _is_roots_alone(directory: str) -> bool:
-    """Whether root alone can write to each directory on the way to this one, and to this one, and none is a link.
+    """Whether root alone can write to this directory and can change the way there, and none on it is a link.
 
     Then the kernel may go that way by itself: nobody can change it meanwhile.
     """
@@ -100,11 +130,9 @@ def _is_roots_alone(directory: str) -> bool:
         root = found = os.lstat("/")
         way = ""
         for name in filter(None, directory.split("/")):
-            if is_open_to_others(found) or name == "..":
-                return False
-            way += f"/{name}"
+            above, way = found, f"{way}/{name}"
             found = os.lstat(way)
-            if not stat.S_ISDIR(found.st_mode):
+            if not stat.S_ISDIR(found.st_mode) or name == ".." or _can_be_replaced(above, found.st_uid):
                 return False
             if found.st_dev != root.st_dev:
                 # What is mounted on demand is looked at, and not what lies below it; see autofs(5).
