@@ -241,14 +241,16 @@ class PIDLockFile(LockBase):
             raise
 
     def _take_in(self, place: Place) -> Holder | None:
+        is_free = not place.is_taken()
         for _ in range(_MOST_ROUNDS):
-            holder = self._clear_in(place)
-            if holder is not None:
-                return holder
-            held = publish(place)
+            held = publish(place) if is_free else None
             if held is not None:
                 self._hold(held)
                 return None
+            holder = self._clear_in(place)
+            if holder is not None:
+                return holder
+            is_free = True
         return Holder(process=None)
 
     def _clear(self) -> Holder | None:
@@ -298,8 +300,10 @@ class TimeoutPIDLockFile(PIDLockFile):
 
 
 def _require_seconds(timeout: object) -> None:
+    if timeout is None:
+        return
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if timeout is None or (is_number and not (isinstance(timeout, float) and isnan(timeout))):
+    if is_number and not (isinstance(timeout, float) and isnan(timeout)):
         return
     raise ValueError(f"timeout: must be seconds or None, not {timeout!r}")
 

@@ -37,8 +37,8 @@ _OF_THE_SYSTEM = "pid:[4026531836]"
 class Held:
     """A pidfile as this process has it."""
 
-    def __init__(self, found: os.stat_result) -> None:
-        self.pid = os.getpid()
+    def __init__(self, found: os.stat_result, pid: int) -> None:
+        self.pid = pid
         self.found = found
         self.lock: Kept | None = None
         """Has the kernel's lock, where one is held."""
@@ -52,8 +52,9 @@ class Held:
 
     def let_go(self) -> None:
         """Close what is open for it."""
-        fds, self.lock, self.mark = self.descriptors, None, None
-        close(*fds)
+        if self.lock is not None or self.mark is not None:
+            fds, self.lock, self.mark = self.descriptors, None, None
+            close(*fds)
 
 
 class Kept:
@@ -137,13 +138,15 @@ def _unlink_left_over(place: Place, found: os.stat_result) -> None:
 
 def publish(place: Place) -> Held | None:
     """Make the file, whole and sealed before it has its name; return ``None`` when there is one."""
+    pid = os.getpid()
+    text = b"%d\n" % pid
     try:
-        made = _link_unnamed(place) if hasattr(os, "O_TMPFILE") and hasattr(os, "link") else None
-        found = made if made is not None else _link_draft(place)
+        found = _link_unnamed(text, place) if hasattr(os, "O_TMPFILE") and hasattr(os, "link") else None
+        found = found or _link_draft(text, place)
         if found is None:
             return None
-        held = Held(found)
-        if not (seal.is_on(found) and _is_seen_by_all(held.pid)):
+        held = Held(found, pid)
+        if not (seal.is_on(found) and _is_seen_by_all(pid)):
             _lock_for_life(place, held)
         return held
     except FileExistsError:
@@ -152,7 +155,7 @@ def publish(place: Place) -> Held | None:
         refuse(place.path, error)
 
 
-def _link_unnamed(place: Place) -> os.stat_result | None:
+def _link_unnamed(text: bytes, place: Place) -> os.stat_result | None:
     """Publish a file that has had no name; return ``None`` where there is no such thing.
 
     :raises FileExistsError: when the pidfile's name is taken.
@@ -165,7 +168,7 @@ def _link_unnamed(place: Place) -> os.stat_result | None:
             raise
         return None
     try:
-        found = _fill(fd, place)
+        found = _fill(fd, text, place)
         os.link(f"/proc/self/fd/{fd}", place.name, dst_dir_fd=place.directory, follow_symlinks=True)
     except FileExistsError:
         raise
@@ -179,7 +182,7 @@ def _link_unnamed(place: Place) -> os.stat_result | None:
     return found
 
 
-def _link_draft(place: Place) -> os.stat_result | None:
+def _link_draft(text: bytes, place: Place) -> os.stat_result | None:
     """Publish a file that has had another name; return ``None`` when the pidfile's name is taken."""
     _remove_drafts(place)
     draft = f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}"
@@ -187,7 +190,7 @@ def _link_draft(place: Place) -> os.stat_result | None:
     fd = os.open(draft, flags, _MODE, dir_fd=place.directory)
     try:
         try:
-            found = _fill(fd, place)
+            found = _fill(fd, text, place)
         finally:
             close(fd)  # before it loses the name: FUSE and NFS keep the name of a file that is open
         return found if _name(draft, place) else None
@@ -220,12 +223,11 @@ def _rename(draft: str, place: Place) -> bool:
         return True
 
 
-def _fill(fd: int, place: Place) -> os.stat_result:
+def _fill(fd: int, text: bytes, place: Place) -> os.stat_result:
     """Write and seal the file; return what it is then."""
     found = os.fstat(fd)
     if stat.S_IMODE(found.st_mode) != _MODE:  # the umask
         os.fchmod(fd, _MODE)
-    text = b"%d\n" % os.getpid()
     # Half a number is another process's. What is left is written again, for that tells why it could not be.
     while text:
         text = text[os.write(fd, text) :]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from functools import lru_cache
 
 from . import process
+from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def put_on(fd: int, found: os.stat_result, place: bytes) -> os.stat_result:
     if own is None:
         return os.fstat(fd)
     stamp = _seconds(found, own, place) * _SECOND + _boot()
-    with suppress(OSError):  # some FUSE file systems know no times
+    with ignored(OSError):  # some FUSE file systems know no times
         os.utime(fd, ns=(time.time_ns(), stamp))
     return os.fstat(fd)
 

@@ -56,12 +56,15 @@ _reached: dict[str, tuple[int, int]] = {}
 
 def opened_directory(path: str) -> tuple[int, os.stat_result]:
     """Open a directory, which root reaches through no link of others'; return the descriptor, and what it is."""
-    if path in _reached or os.geteuid() != 0:
+    before = _reached.pop(path, None)
+    if before is not None:
         fd, found = _opened(path)
-        if os.geteuid() != 0 or _reached[path] == (found.st_dev, found.st_ino):
+        if before == (found.st_dev, found.st_ino):
+            _reached[path] = before
             return fd, found
         close(fd)
-        del _reached[path]
+    if os.geteuid() != 0:
+        return _opened(path)
     if _is_roots_alone(path):
         fd, found = _opened(path)
         _reached[path] = found.st_dev, found.st_ino
