@@ -104,6 +104,27 @@ def test_the_manager_is_told_of_the_start_and_the_stop(
     assert manager.heard_nothing()
 
 
+def test_the_manager_is_told_when_nobody_else_is_the_daemon_s_parent(
+    daemons: Daemons, manager: Manager, address: str
+) -> None:
+    """Else systemd supervises a process that is not its child, and does not see it off when the unit is stopped."""
+    daemons.launch(
+        """
+        import os
+        from daemonry import DaemonContext
+        with DaemonContext(detach_process=True, ready="manual", working_directory=".") as context:
+            witness = os.getppid()
+            context.ready()
+            context.progress(f"left by {witness}" if os.getppid() != witness else f"a child of {witness}")
+        """,
+        through=AS_SERVICE,
+        env={"NOTIFY_SOCKET": address},
+    ).check()
+    assert "MAINPID" in manager.hear()
+    assert manager.hear()["STATUS"].startswith("left by ")
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
+
+
 def test_the_manager_of_a_service_hears_nothing_of_a_daemon_that_the_service_starts(
     daemons: Daemons, manager: Manager, address: str
 ) -> None:

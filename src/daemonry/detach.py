@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 
-from . import bare, report
+from . import bare, process, report
 from .closing import above_two, close
 from .errors import ignored
 from .forks import fork, give_up_in_children
 from .hold import signals_held_off
 from .launcher import Killed, Launcher, Outcome, children_kept
-from .witness import adopt_orphans, stay_as_witness
+from .witness import GRACE, adopt_orphans, stay_as_witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,12 +41,21 @@ class Tie:
         self.reporter.look_closely()
         self._hatch.look_closely()
 
-    def release(self) -> None:
+    def release(self, until_adopted: bool = False) -> None:
         """Let the launcher and the witness go, and wait for neither.
 
         The end of the witness takes as long as the fork that made it, which is long where the program is large. Init
         becomes the daemon's parent by it, and the launcher sees to it before it leaves.
+
+        :param until_adopted: wait for the witness all the same: a service manager that is told of a main process while
+            that is another's child takes it for one whose end he won't notice.
         """
+        witness = bare.getppid() if until_adopted else None
+        self._let_go()
+        if witness is not None:
+            process.wait_for_exit(witness, GRACE)
+
+    def _let_go(self) -> None:
         self.reporter.ready()
         self.waited_for = False
         # The launcher knows that the daemon is up, so nothing of this may end it any more.

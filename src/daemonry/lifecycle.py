@@ -185,7 +185,7 @@ class Lifecycle(Ending):
 
     def _release_launcher(self) -> None:
         if self._tie is not None and self._tie.waited_for:
-            self._tie.release()
+            self._tie.release(until_adopted=self._values.manager is not None)
 
     @property
     def service_manager(self) -> Manager:
