@@ -85,9 +85,10 @@ def test_fields_and_whole_messages_reach_the_journal_also_after_the_descriptors_
 
 
 @needs_library
-def test_the_library_s_socket_is_closed_where_logging_is_not_preserved(units: Units) -> None:
+def test_the_library_s_socket_is_closed_where_the_files_to_preserve_are_named_without_it(units: Units) -> None:
+    """What is logged then is lost without a word, as the page says."""
     path = "/usr/local/lib/fields/fields.py"
-    program = units.files[path].replace("fields", "unpreserved").replace("=True)", "=True, preserve_logging=False)")
+    program = units.files[path].replace("fields", "unpreserved").replace("=True)", "=True, files_preserve=[])")
     units.write("/usr/local/lib/unpreserved.py", program + "    open('/run/unpreserved', 'w').close()\n")
     done = units.systemd.run(sys.executable, "/usr/local/lib/unpreserved.py")
     assert done.returncode == 0, done.stderr
