@@ -97,6 +97,7 @@ def test_a_log_that_is_emptied_meanwhile_is_followed_from_its_begin(daemonry: Da
 # And nobody else's
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("another user's directory")
 @pytest.mark.parametrize("put", ["ln -s {secret} log", "ln {secret} log"])
 def test_what_a_program_has_put_in_the_place_of_its_log_is_not_shown(
@@ -109,6 +110,7 @@ def test_what_a_program_has_put_in_the_place_of_its_log_is_not_shown(
     assert SECRET not in failed.stderr
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("another user's directory")
 def test_another_file_of_roots_that_is_moved_there_is_not_shown(
     daemonry: Daemonry, home: Path, ordinary_user: str
@@ -151,6 +153,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("another user's process")
 def test_logs_shows_root_no_file_that_the_daemon_could_not_read_itself(
     daemonry: Daemonry, home: Path, secret: Path, ordinary_user: str
@@ -181,6 +184,7 @@ def test_logs_shows_the_file_that_the_daemon_has_open_and_none_that_is_named_lik
     daemonry("stop", "./p.pid").check()
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("another user's file")
 @pytest.mark.parametrize("kind", ["link", "name", "moved"])
 def test_the_log_of_one_that_has_ended_is_shown_by_no_link_of_others(

@@ -25,6 +25,7 @@ def words_of(daemonry: Daemonry) -> list[str]:
     return words
 
 
+@pytest.mark.reliability("Hostile files")
 def test_what_is_kept_is_its_users_alone_whatever_the_umask(daemonry: Daemonry) -> None:
     """There may be passwords among the words, and who can write them chooses what is executed by the next restart."""
     daemonry.start("--env", "PASSWORD=secret", *SLEEP, preexec=lambda: os.umask(0))
@@ -45,6 +46,7 @@ def test_directories_that_a_start_makes_are_its_users_alone(daemonry: Daemonry) 
     daemonry("stop", daemonry.name, env=env).check()
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_words_that_others_can_have_written_are_not_executed(daemonry: Daemonry, mode: int) -> None:
     """Nor is the daemon stopped that runs."""
@@ -56,6 +58,7 @@ def test_words_that_others_can_have_written_are_not_executed(daemonry: Daemonry,
     daemonry.stop()
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("another user's file")
 def test_words_of_another_user_are_not_executed(daemonry: Daemonry, ordinary_user: str) -> None:
     pid = daemonry.start(*SLEEP)
@@ -97,6 +100,7 @@ def test_a_memory_that_cannot_be_kept_is_told_of_and_the_daemon_is_up(daemonry: 
     daemonry.stop()
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("another user's directory")
 def test_restart_does_not_go_to_a_directory_that_another_user_has_put_there(
     daemonry: Daemonry, ordinary_user: str

@@ -374,6 +374,7 @@ def test_a_line_moves_on_a_terminal_while_it_waits(daemonry: Daemonry) -> None:
 # Nobody to say it
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.root_only("it becomes a user of its own, whose processes are counted")
 def test_a_start_under_any_limit_of_processes_is_up_or_says_why_not(daemonry: Daemonry) -> None:
     """Without a process that could tell when the program is up, nobody waits for it, and the program is not begun."""
@@ -399,6 +400,7 @@ def test_a_start_under_any_limit_of_processes_is_up_or_says_why_not(daemonry: Da
     assert "started" in told[-1]
 
 
+@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("flags", [("--notify",), ("--wait-port", "1")])
 def test_a_start_whose_herald_is_killed_fails_at_once(daemonry: Daemonry, flags: tuple[str, ...]) -> None:
     """Nobody is left who could say that the program is up; a start that fails leaves nothing, so it is ended."""

@@ -54,6 +54,7 @@ def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     os.close(reading)
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("way", WAYS)
 def test_who_reads_what_the_launcher_says_reads_its_end_while_the_daemon_runs(
     daemons: Daemons, way: str, ends: tuple[int, int]

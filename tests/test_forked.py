@@ -131,6 +131,7 @@ server.serve_forever()
 """
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("mixin", ["socketserver.ForkingMixIn", "socketserver.ThreadingMixIn"])
 def test_a_web_server_that_starts_a_daemon_from_a_request_answers_and_starts_again_on_its_port(
     daemons: Daemons, mixin: str

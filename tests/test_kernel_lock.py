@@ -72,6 +72,7 @@ def test_asking_takes_nothing_and_works_on_a_file_that_may_only_be_read(two: tup
         os.close(reading)
 
 
+@pytest.mark.reliability("Hostile files")
 def test_who_may_but_read_the_file_has_no_lock_that_counts(two: tuple[int, int], file: Path) -> None:
     reading = os.open(file, os.O_RDONLY)
     try:

@@ -56,6 +56,7 @@ def test_words_are_added_to_those_before(place: Path) -> None:
     assert [line for line in found.read_text().splitlines() if ":" not in line] == ["one", "two", "\\udc80"]
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.parametrize("kind", ["a link", "open to all", "a file"])
 def test_nothing_is_written_where_others_decide(place: Path, tmp_path: Path, kind: str) -> None:
     """Anybody may have been there first, and made something of that name."""

@@ -52,6 +52,7 @@ def seen_by(daemons: Daemons, *options: dict[str, Any]) -> list[dict[str, str]]:
     return [{**login(own), **({"KEPT": own["KEPT"]} if "KEPT" in own else {})} for own, _ in told]
 
 
+@pytest.mark.reliability("Privileges")
 def test_they_are_the_users_in_the_user_database(daemons: Daemons) -> None:
     """By name or by number; nothing else of the environment is touched."""
     assert seen_by(daemons, {"uid": "nobody"}, {"uid": NOBODY.pw_uid, "gid": 0}) == [{**OF_NOBODY, "KEPT": "1"}] * 2

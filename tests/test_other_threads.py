@@ -42,6 +42,7 @@ HOLDING = """
 """
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 @pytest.mark.parametrize("by", ["sys.{}", "sys.__{}__", "both"])
 def test_a_stream_whose_lock_a_thread_held_at_the_fork_can_be_written_to(daemons: Daemons, name: str, by: str) -> None:
@@ -62,6 +63,7 @@ def test_a_stream_whose_lock_a_thread_held_at_the_fork_can_be_written_to(daemons
     assert sorted(lines) == ["ERROR:root:logged", "by the other name", "printed"]
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_log_whose_lock_a_thread_held_at_the_fork_can_be_written_to(daemons: Daemons) -> None:
     """Its half line is the launcher's, and the file is closed once, at the end."""
     text = program(f"""{HOLDING}
@@ -77,6 +79,7 @@ def test_a_log_whose_lock_a_thread_held_at_the_fork_can_be_written_to(daemons: D
     assert (daemons.directory / "err").read_text() == ""
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_a_start_that_fails_waits_for_no_lock_either(daemons: Daemons, name: str) -> None:
     text = program(f"""{HOLDING}
@@ -115,6 +118,7 @@ def test_a_thread_that_waits_for_input_does_not_abort_the_daemon_at_its_end(daem
     assert (daemons.directory / "err").read_text() == ""
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_thread_that_prints_all_the_time_holds_up_no_start(daemons: Daemons) -> None:
     text = program("""
         import warnings

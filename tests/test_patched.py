@@ -56,6 +56,7 @@ def _has(library: str) -> None:
         pytest.skip(f"{library} has no release for this Python")
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("patch", PATCHES)
 def test_a_patched_program_starts_works_and_stops(daemons: Daemons, patch: str, order: str) -> None:
@@ -73,6 +74,7 @@ def test_a_patched_program_starts_works_and_stops(daemons: Daemons, patch: str, 
     assert not (daemons.directory / "pid").exists()
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("patch", PATCHES)
 def test_a_patched_program_is_told_why_it_did_not_start(daemons: Daemons, patch: str) -> None:
     _has(patch.partition(",")[0])
@@ -94,6 +96,7 @@ def test_a_patched_program_is_told_why_it_did_not_start(daemons: Daemons, patch:
     assert daemons.alive() == []
 
 
+@pytest.mark.reliability("The program's own code")
 @pytest.mark.parametrize("patch", PATCHES)
 def test_ctrl_c_ends_the_start_of_a_patched_program(daemons: Daemons, patch: str) -> None:
     _has(patch.partition(",")[0])
@@ -112,6 +115,7 @@ def test_ctrl_c_ends_the_start_of_a_patched_program(daemons: Daemons, patch: str
     assert daemons.alive() == []
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_program_that_has_run_uvloop_starts(daemons: Daemons) -> None:
     _has("uvloop")
     text = program("""
@@ -129,6 +133,7 @@ def test_a_program_that_has_run_uvloop_starts(daemons: Daemons) -> None:
     assert read_json(daemons.directory / "worked")
 
 
+@pytest.mark.reliability("The program's own code")
 def test_a_program_with_the_threads_of_numpys_library_starts(daemons: Daemons) -> None:
     _has("numpy")
     text = program("""

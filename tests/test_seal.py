@@ -76,6 +76,7 @@ def test_only_reading_and_changing_the_mode_leave_the_seal_whole(path: Path) -> 
     assert fits(path)
 
 
+@pytest.mark.reliability("Hostile files")
 def test_a_file_that_was_moved_or_linked_elsewhere_bears_it_no_more(path: Path) -> None:
     """Under another name, and under its own in another directory."""
     (path.parent / "other").mkdir()
@@ -89,6 +90,7 @@ def test_a_file_that_was_moved_or_linked_elsewhere_bears_it_no_more(path: Path) 
     assert fits(path)
 
 
+@pytest.mark.reliability("Hostile files")
 @pytest.mark.root_only("it does what only the owner may, and gives that up")
 def test_who_may_write_to_the_file_and_does_not_own_it_cannot_seal_it(daemons: Daemons) -> None:
     """Writing dates a file now, and no writer can choose another date."""

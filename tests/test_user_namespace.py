@@ -104,6 +104,7 @@ def opened(daemons: Daemons, users: str, ways: dict[str, Path], capabilities: st
 YES, NO = ["log", "directory"], ["refused", "refused"]
 
 
+@pytest.mark.reliability("Hostile files")
 def test_the_systems_links_are_followed_and_those_that_others_of_inside_may_have_put_are_not(
     daemons: Daemons, ways: dict[str, Path]
 ) -> None:
