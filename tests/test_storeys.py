@@ -57,7 +57,6 @@ STOREYS = (
     },
     {"schedule", "misspelt", "identity"},
     {"options", "plan", "failures"},
-    {"telling"},
     {"ending"},
     {"lifecycle"},
     {"context"},
