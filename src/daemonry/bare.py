@@ -62,6 +62,7 @@ __all__ = [
     "SIGINT",
     "SIGKILL",
     "SIGNALS",
+    "SIGNAL_NAMES",
     "SIGPIPE",
     "SIGTERM",
     "SIG_BLOCK",
@@ -103,6 +104,8 @@ SIGNALS: dict[str, int] = {
     name: number for name, number in sorted(vars(_signal).items()) if name.startswith("SIG") and "_" not in name
 }
 """The numbers of this system's signals by their names; of several names for one number the usual is the first."""
+SIGNAL_NAMES: dict[int, str] = {number: name for name, number in reversed(list(SIGNALS.items()))}
+"""The usual names of this system's signals by their numbers."""
 
 pidfd_send_signal: Any = getattr(_signal, "pidfd_send_signal", None)
 _NO_DESCRIPTOR = 0x7FFFFFFF

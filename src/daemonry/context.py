@@ -119,7 +119,7 @@ class DaemonContext(Lifecycle):
         """Empty the signal mask, and ignore no signal because the launcher did. daemon(7), steps 2 and 3."""
         if self._tie is None:
             self._undo_on_failure(signals.mask_to_put_back())
-        self._undo_on_failure(signals.reset(self.terminate))
+        self._undo_on_failure(signals.reset(self._values.reset, self.terminate))
 
     def close_descriptors(self) -> None:
         """Close what was inherited above 2, or all but the files to preserve, if such are given. daemon(7), step 1."""

@@ -109,7 +109,7 @@ class Ending(Options):
         # check_options nothing is looked up inside the new root directory.
         if self._plan is None:
             plan = Plan(self, self.steps)
-            plan.resolved()
+            plan.resolve()
             self._plan = plan
         return self._plan
 

@@ -116,6 +116,7 @@ class PlannedStep(Record):
 
 
 VALUE_OF_STEP = {
+    "reset_signals": "reset",
     "leave_init": "leaving_init",
     "detach": "detaching",
     "close_descriptors": "closing",
@@ -156,13 +157,22 @@ class Plan:
         self._options = options
         self._steps = tuple(steps)
 
+    def resolve(self) -> None:
+        """Resolve every value that the steps, or ``open()`` itself, will use.
+
+        :raises InvalidOption: when an option can't be meant as it stands.
+        """
+        # open() asks for these whatever the steps are, for the last ones when the environment may have been replaced.
+        _ = self.readiness, self.manager, self.given, self.terminal
+        for name in self._steps:
+            self.value_of(name)
+
     def resolved(self) -> tuple[PlannedStep, ...]:
-        """Answer the steps with the values that they would use.
+        """Return the steps with the values that they would use.
 
         :raises InvalidOption: when an option that one of them, or ``open()`` itself, uses can't be meant.
         """
-        # open() asks for these whatever the steps are, for the last one when the environment may have been replaced.
-        _ = self.readiness, self.manager, self.terminal
+        self.resolve()
         return tuple(PlannedStep(name=name, value=self.value_of(name)) for name in self._steps)
 
     def value_of(self, step: str) -> Record | None:
@@ -321,6 +331,10 @@ class Plan:
         from .terminal import Terminal
 
         return Terminal()
+
+    @once
+    def reset(self) -> signals.Reset:
+        return signals.resolve_reset()
 
     @once
     def signals(self) -> signals.SignalMap:

@@ -39,17 +39,23 @@ class Record:
     """A frozen value whose fields are its class's annotations; two with equal fields are equal."""
 
     __fields: tuple[str, ...] = ()
+    __all: frozenset[str] = frozenset()
 
     def __init_subclass__(cls) -> None:
         own = (name for name in getattr(cls, "__annotations__", ()) if name not in cls.__fields)
         cls.__fields = (*cls.__fields, *own)
+        cls.__all = frozenset(cls.__fields)
 
     def __init__(self, **values: Any) -> None:
+        if values.keys() != self.__all:
+            self._require_fields(values)
+        self.__dict__.update(values)
+
+    def _require_fields(self, values: dict[str, Any]) -> None:
         missing = [name for name in self.__fields if name not in values and not hasattr(type(self), name)]
         unknown = [name for name in values if name not in self.__fields]
         if missing or unknown:
             raise TypeError(f"{type(self).__name__}: missing {missing}, unknown {unknown}")
-        self.__dict__.update(values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name} can't be set")

@@ -49,7 +49,7 @@ class OwnFacts:
     """The :class:`Facts` of the running process, each found out when it is asked for."""
 
     def __init__(self) -> None:
-        self.environment = dict(os.environ)
+        self.environment: Mapping[str, str] = os.environ
         self.pid = bare.getpid()
 
     @once

@@ -96,7 +96,7 @@ def _is_a(kind: str, value: object) -> bool:
 
 def name_of(number: int) -> str:
     """Return the name of a signal, such as "SIGTERM"; "signal 35" for one without a name."""
-    return next((name for name, each in bare.SIGNALS.items() if each == number), f"signal {number}")
+    return bare.SIGNAL_NAMES.get(number) or f"signal {number}"
 
 
 def _handler_of(key: object, target: Target, methods: object) -> Any:
@@ -153,15 +153,35 @@ def _description_of(target: Any) -> str:
     return str(target if isinstance(target, str) else getattr(target, "__qualname__", repr(target)))
 
 
-def reset(stop: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
-    """Undo what was inherited: an empty mask, and no signal ignored but those that Python ignores by itself.
+class Reset(Record):
+    """What undoes the dispositions that were inherited: the handler for each signal that was."""
+
+    handlers: dict[int, Any]
+
+    def __str__(self) -> str:
+        undone = ", ".join(map(name_of, self.handlers))
+        return f"mask empty, no longer ignored: {undone or 'none'}"
+
+
+def resolve_reset() -> Reset:
+    """Return what has to be undone: no signal stays ignored but those that Python ignores by itself."""
+    ignored_now = [number for number in EVERY_SIGNAL if bare.getsignal(number) == bare.SIG_IGN]
+    kept = (*IGNORED_BY_PYTHON, *_NEVER_CAUGHT)
+    undone = {number: bare.SIG_DFL for number in sorted(ignored_now) if name_of(number) not in kept}
+    if bare.SIGINT in undone:
+        undone[bare.SIGINT] = bare.default_int_handler
+    return Reset(handlers=undone)
+
+
+def reset(resolved: Reset, stop: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
+    """Undo what was inherited, and empty the mask.
 
     Handlers that the program installed stay. SIGTERM calls ``stop`` from now on unless the program has its own
     handler, for its default action would end the process with nothing cleaned up.
 
     Return the function that puts the handlers back.
     """
-    handlers = dict(_inherited_ignored())
+    handlers = dict(resolved.handlers)
     if bare.SIG_DFL in (bare.getsignal(bare.SIGTERM), handlers.get(bare.SIGTERM)):
         handlers[bare.SIGTERM] = stop
     put_handlers_back = _set_all(handlers)
@@ -177,15 +197,6 @@ def mask_to_put_back() -> Callable[[], object]:
     """Return the function that puts the mask back as it is now."""
     before = bare.pthread_sigmask(bare.SIG_BLOCK, ())
     return lambda: bare.pthread_sigmask(bare.SIG_SETMASK, before)
-
-
-def _inherited_ignored() -> Iterable[tuple[int, Any]]:
-    for number in EVERY_SIGNAL:
-        if bare.getsignal(number) != bare.SIG_IGN:
-            continue
-        name = name_of(number)
-        if name not in (*IGNORED_BY_PYTHON, *_NEVER_CAUGHT):
-            yield number, bare.default_int_handler if name == "SIGINT" else bare.SIG_DFL
 
 
 def install(signals: SignalMap) -> Callable[[], None]:
