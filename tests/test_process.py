@@ -41,6 +41,7 @@ def test_a_process_is_told_by_its_facts(sleeper: subprocess.Popen[bytes]) -> Non
     assert found.alive
     assert str(found) == f"process {sleeper.pid} (sleep)"
     assert 0 <= time.time() - found.started < 60
+    assert process.birth_of(sleeper.pid) == found.born
 
 
 def test_a_process_is_never_told_as_younger_than_what_it_has_done() -> None:
@@ -69,6 +70,7 @@ def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("pid", [NOBODY, 0, -1, 2**31])
 def test_what_is_no_process_is_none(pid: int) -> None:
     assert process.look(pid) is None
+    assert process.birth_of(pid) is None
 
 
 @pytest.mark.parametrize("name", ["a) R 1 (b", "two words", "(", ")", "S 1\n2"])

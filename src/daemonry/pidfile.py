@@ -8,7 +8,7 @@ from math import isnan
 
 from lockfile import LockBase, NotLocked, NotMyLock
 
-from . import process, seal
+from . import process
 from .forks import give_up_in_children
 from .hold import signals_held_off
 from .pidfile_errors import (
@@ -309,7 +309,7 @@ def _require_seconds(timeout: object) -> None:
 
 
 def _this_process() -> Holder:
-    return Holder(process=seal.own_process() or process.unseen(os.getpid()), certain=True, number=os.getpid())
+    return Holder(process=process.look(os.getpid()) or process.unseen(os.getpid()), certain=True, number=os.getpid())
 
 
 def _is_held(place: Place) -> bool:

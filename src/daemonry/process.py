@@ -63,6 +63,16 @@ def look(pid: int) -> Process | None:
     return found if found is not None or os.path.exists("/proc/self/stat") else _from_ps(pid)
 
 
+def birth_of(pid: int) -> int | None:
+    """Answer what :func:`look` says of the birth of the process ``pid``, or ``None`` when it answers that."""
+    try:
+        text = content_of(f"/proc/{pid}/stat")
+    except OSError:
+        found = look(pid)
+        return None if found is None else found.born
+    return int(text.rpartition(b")")[2].split(None, 20)[19])
+
+
 def unseen(pid: int) -> Process:
     """Return what is known of a living process of which the system says nothing."""
     return Process(pid=pid, name="", state="R", parent=0, group=0, session=0, started=0.0, born=0)

@@ -31,14 +31,11 @@ _UNIT = 1000
 _BOOTS = 999_983
 
 
-def own_process() -> Process | None:
-    """Return what the system says of this process, asked once; ``None`` where it says nothing."""
-    return _seen(os.getpid())
-
-
+# Of one's own process no more is asked than the seal needs, for a daemon that has just been forked copies each page of
+# its memory that it comes to.
 @lru_cache(maxsize=1)
-def _seen(pid: int) -> Process | None:
-    return process.look(pid)
+def _own_birth(pid: int) -> int | None:
+    return process.birth_of(pid)
 
 
 def place_of(directory: os.stat_result, name: str) -> bytes:
@@ -52,10 +49,11 @@ def put_on(fd: int, found: os.stat_result, place: bytes) -> os.stat_result:
 
     It bears no seal where the system says nothing of this process, or the file system keeps another date.
     """
-    own = own_process()
-    if own is None:
+    pid = os.getpid()
+    born = _own_birth(pid)
+    if born is None:
         return os.fstat(fd)
-    stamp = _seconds(found, own, place) * _SECOND + _boot()
+    stamp = _seconds(found, pid, born, place) * _SECOND + _boot()
     with ignored(OSError):  # some FUSE file systems know no times
         os.utime(fd, ns=(time.time_ns(), stamp))
     return os.fstat(fd)
@@ -69,7 +67,7 @@ def fits(found: os.stat_result, writer: Process, place: bytes) -> bool:
     second, part = divmod(found.st_mtime_ns, _SECOND)
     # Zero: of a writer, or on a reader's side, where /proc is cut so that the start of the system can't be told
     # (ProcSubset=pid, a container), and on file systems of whole seconds.
-    return second == _seconds(found, writer, place) and (part == 0 or _boot() in (0, part))
+    return second == _seconds(found, writer.pid, writer.born, place) and (part == 0 or _boot() in (0, part))
 
 
 def is_on(found: os.stat_result) -> bool:
@@ -77,8 +75,8 @@ def is_on(found: os.stat_result) -> bool:
     return _FIRST <= found.st_mtime < _FIRST + _STEP * _SEALS
 
 
-def _seconds(found: os.stat_result, writer: Process, place: bytes) -> int:
-    text = b"%d %d %d %d %s" % (writer.pid, writer.born - _offset(os.getpid()), found.st_dev, found.st_ino, place)
+def _seconds(found: os.stat_result, pid: int, born: int, place: bytes) -> int:
+    text = b"%d %d %d %d %s" % (pid, born - _offset(os.getpid()), found.st_dev, found.st_ino, place)
     # Against accidents alone, so the remainder of a division will do: who may set the date may write the number too.
     return _FIRST + _STEP * (int.from_bytes(text, "big") % _SEALS)
 
