@@ -15,7 +15,7 @@ from .errors import ignored
 from .forks import fork, give_up_in_children
 from .hold import signals_held_off
 from .launcher import Killed, Launcher, Outcome, children_kept
-from .witness import GRACE, adopt_orphans, stay_as_witness
+from .witness import FAILING, GRACE, READY, adopt_orphans, stay_as_witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Tie:
         self.waited_for = False
         # The launcher knows that the daemon is up, so nothing of this may end it any more.
         with ignored(OSError):
-            self._hatch.write(b"r")
+            self._hatch.write(READY)
         self.give_up()
 
     def spare(self) -> list[int]:
@@ -74,6 +74,8 @@ class Tie:
     def failed(self, failure: report.Failed) -> bool:
         """Tell the launcher what stopped the daemon; answer whether somebody was there to be told."""
         # A start may fail for want of a descriptor, and a module that telling of it takes may have to be read first.
+        with ignored(OSError):
+            self._hatch.write(FAILING)
         self._hatch.close()
         return self.reporter.failed(failure)
 

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
 
+# What a daemon says on the hatch: a byte each.
+READY, FAILING = b"r", b"f"
 # How long, in seconds, a daemon that is told to end may take for its clean-up before it is killed.
 GRACE = 5.0
 # How long a killed process may take to be gone; longer means uninterruptible sleep.
 DYING = 2.0
 _ROUND = 0.05
+# Seconds of a start's beginning in which its witness does nothing but wait.
+_UNDISTURBED = 0.1
 
 
 def stay_as_witness(
@@ -50,9 +54,14 @@ class _Witness:
         self._hatch = hatch
         self._wait_status: int | None = None
         self._asked_to_end = False
+        # While it says why, nobody else may write into its pipe: what it says may be longer than what goes in at once.
+        self._is_failing = False
 
     def watch(self, close_others: Callable[[Iterable[int]], object]) -> int:
         """Wait for the first of three things: the daemon is ready, it has ended, or the launcher gives it up."""
+        # Most daemons are ready at once: until then this process takes nothing from them, neither time nor pages.
+        if self._has_been_told(_UNDISTURBED):
+            return 0
         self._let_go(close_others)
         poll = bare.poll()
         poll.register(self._hatch, bare.POLLIN)
@@ -62,21 +71,29 @@ class _Witness:
             for fd, _ in poll.poll():
                 if fd != self._hatch:
                     self._asked_to_end |= bare.SIGTERM in bare.read(fd, 512)
-                elif bare.read(fd, 1) or not self._is_missed():
+                elif self._is_ready() or not (self._is_failing or self._is_missed()):
                     return 0
                 else:
                     poll.unregister(fd)
             self._reap()
         # Ready first: a daemon may end in its body's first line, and one that is up is nobody's to end.
-        if self._has_been_told():
+        if self._has_been_told(0):
             return 0
         self._end_start()
         return 1
 
-    def _has_been_told(self) -> bool:
+    def _has_been_told(self, seconds: float) -> bool:
+        """Wait for the word that the daemon is ready, or for an end of file; return whether it is the word."""
         poll = bare.poll()
         poll.register(self._hatch, bare.POLLIN)
-        return bool(poll.poll(0) and bare.read(self._hatch, 1))
+        # An end of file stays to be read once more.
+        return bool(poll.poll(seconds * 1000)) and self._is_ready()
+
+    def _is_ready(self) -> bool:
+        """Read from the hatch; return whether it says that the daemon is ready, and note if it says that it fails."""
+        word = bare.read(self._hatch, 1)
+        self._is_failing = self._is_failing or word == FAILING
+        return word == READY
 
     def _is_missed(self) -> bool:
         """Tell the launcher that a daemon which has not ended yet can't say any more that it is ready.
