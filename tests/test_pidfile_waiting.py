@@ -317,3 +317,34 @@ def test_a_holder_of_another_pid_namespace_is_held_for_one_and_nobody_else_is_na
     found.signal(signal.SIGKILL)
     holder.wait()
     daemons.launch(TRY, path).check()
+
+
+SLEEPS = """
+    import sys, time
+    from daemonry.pidfile import PIDLockFile
+    lock, sleeps = PIDLockFile(sys.argv[1], timeout=1000), 0
+    def look(_frame, event, function):
+        global sleeps
+        sleeps += event == "c_call" and function is time.sleep
+    print("waiting", flush=True)
+    sys.setprofile(look)
+    lock.acquire()
+    sys.setprofile(None)
+    lock.release()
+    print(f"slept {sleeps}", flush=True)
+"""
+
+
+def test_the_end_of_the_holder_wakes_a_waiter_that_then_goes_on_without_a_pause(daemons: Daemons, path: Path) -> None:
+    """Unless it ends between a look at the file and the wait for it, which doesn't happen three times."""
+    said_at_end = []
+    for _ in range(3):
+        holder = hold(daemons, path)
+        running = daemons.start(SLEEPS, path)
+        said(running, "waiting")
+        wait_for(
+            lambda holder=holder, pid=running.pid: holder.pid in pidfds_if_there(pid), what="it watches the holder"
+        )
+        holder.signal(signal.SIGKILL)
+        said_at_end.append(running.wait().check().stdout)
+    assert any("slept 0" in text for text in said_at_end), said_at_end
