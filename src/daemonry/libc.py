@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -47,11 +48,13 @@ def _function(name: str) -> Callable[..., int] | None:
     function.restype = ctypes.c_int
 
     def call(*arguments: Any) -> int:
-        result: int = function(*arguments)
-        if result == -1:
+        while True:
+            result: int = function(*arguments)
+            if result != -1:
+                return result
             number = ctypes.get_errno()
-            raise OSError(number, f"{name}: {os.strerror(number)}")
-        return result
+            if number != errno.EINTR:  # as the standard library does it, see PEP 475
+                raise OSError(number, f"{name}: {os.strerror(number)}")
 
     return call
 

@@ -15,8 +15,10 @@ ERRNOS: dict[str, tuple[str, ...]] = {
     "open for writing": (*_ENTRY, "EDQUOT", "EINTR", "EMFILE", "ENFILE", "ENOSPC", "EOPNOTSUPP"),
     "newfstatat": ("EACCES", "ELOOP", "ENOENT", "ENOMEM", "ENOTDIR"),
     "fstat": ("ENOMEM",),
+    "faccessat2": (*_PATH, "ENOSYS", "EPERM"),
     "read": ("EINTR", "EIO"),
     "pread64": ("EINTR", "EIO"),
+    "pwrite64": ("EDQUOT", "EFBIG", "EINTR", "EIO", "ENOSPC"),
     "write": ("EDQUOT", "EFBIG", "EINTR", "EIO", "ENOSPC", "EPIPE"),
     "close": ("EDQUOT", "EINTR", "EIO", "ENOSPC"),
     "getdents64": ("ENOENT",),
@@ -31,8 +33,9 @@ ERRNOS: dict[str, tuple[str, ...]] = {
     "utimensat": ("EACCES", "ENOSYS", "EPERM", "EROFS"),
     "linkat": (*_ENTRY, "EDQUOT", "EEXIST", "EMLINK", "ENOSPC", "EXDEV"),
     "unlink": (*_ENTRY, "EBUSY"),
-    # Not ENOENT: a draft of which that is said has been taken away by somebody else, and is not looked for.
-    "unlinkat": tuple(name for name in (*_ENTRY, "EBUSY") if name != "ENOENT"),
+    # Of a name in an open directory, in which nothing is followed: neither ELOOP nor ENOTDIR. Not ENOENT: a draft of
+    # which that is said has been taken away by somebody else, and is not looked for.
+    "unlinkat": ("EACCES", "EBUSY", "EIO", "ENOMEM", "EPERM", "EROFS"),
     # Descriptors. ``duplicate`` is fcntl with F_DUPFD_CLOEXEC, ``lock`` fcntl with the commands that lock.
     "duplicate": ("EINVAL", "EMFILE"),
     "lock": ("EACCES", "EAGAIN", "EINTR", "EINVAL", "ENOLCK"),
@@ -51,6 +54,8 @@ ERRNOS: dict[str, tuple[str, ...]] = {
     "prctl": ("EINVAL", "ENOSYS", "EPERM"),
     "prlimit64": ("EPERM",),
     "capget": ("EPERM",),
+    # keyctl_join_session_keyring(3); EINTR while another process joins one, which no page says.
+    "keyctl": ("EACCES", "EDQUOT", "EINTR", "ENOMEM", "ENOSYS", "EPERM"),
     "setgid": ("EAGAIN", "EPERM"),
     "setuid": ("EAGAIN", "EPERM"),
     "setgroups": ("ENOMEM", "EPERM"),
