@@ -41,6 +41,8 @@ _PIDFILE_OPEN = "> subject.pid"
 _PIDFILE, _MARK = "subject.pid", ".subject.pid.ended"
 # What takes a pidfile away again when a step after it fails.
 _UNDOING = ("unlink", "unlinkat", "ftruncate")
+# What tells a daemon at its end that the pidfile is gone with its directory: then there is nothing to be said.
+_GONE = ("ENOENT", "ENOTDIR", "ELOOP")
 # strace does not close what it lets a close fail for; and what can't be asked whether it is ours is not ours to close.
 _LEAVING_OPEN = ("close", "fstat")
 
@@ -98,7 +100,7 @@ def _verdict(case: Case, hit: Call, run: Run, reference: Run) -> tuple[str, str]
         return DEFECT, wrong
     if case.call.phase == "start":
         return RIGHT, "" if run.end == 0 else f"SIGTERM ends it with wait status {run.end}"
-    return _stopped(run, reference)
+    return _stopped(case, hit, run, reference)
 
 
 def names_step_and_reason(run: Run) -> bool:
@@ -123,11 +125,13 @@ def is_reporting(call: Call) -> bool:
     return re.match(r"\d+<pipe:", argument) is not None or (call.role == "launcher" and argument.startswith("2<"))
 
 
-def _stopped(run: Run, reference: Run) -> tuple[str, str]:
+def _stopped(case: Case, hit: Call, run: Run, reference: Run) -> tuple[str, str]:
     if run.end is None:
         return DEFECT, "SIGTERM does not end it"
     if run.end == 0 and run.log == reference.log and not any(left_by(run).values()):
         return STOPPED, ""
+    if hit.kind == "openat" and case.fault in _GONE:
+        return STOPPED, "" if run.end == 0 else f"it ends with wait status {run.end}"
     return LOGGED, "" if run.log != reference.log else f"it ends with wait status {run.end} and no word"
 
 
@@ -147,8 +151,8 @@ def differences(hit: Call, run: Run, reference: Run) -> list[str]:
         found.append(f"open are {_targets(run)}, not {_targets(reference)}")
     if (run.pidfile is None) != (reference.pidfile is None) or run.pidfile not in (None, f"{run.facts.pid}\n"):
         found.append(f"the pidfile says {run.pidfile!r}")
-    if run.locked != reference.locked:
-        found.append(f"locked: {run.locked}")
+    if run.held != reference.held:
+        found.append(f"the pidfile is held: {run.held}")
     log = run.log.removeprefix(_told_in_the_log(run))
     if log != reference.log and hit.phase == "start":
         found.append("the log differs")
@@ -198,6 +202,6 @@ def left_behind(run: Run, reference: Run, after: Run | None, may_leave_draft: bo
             found.append(f"left behind: {name}")
     if after is None:
         return found
-    if after.facts is None or after.locked != reference.locked or left_by(after) != left_by(reference):
+    if after.facts is None or after.held != reference.held or left_by(after) != left_by(reference):
         found.append(f"the next start fails: {after.words}")
     return found

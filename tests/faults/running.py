@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import socket
-import struct
 import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemonry import PIDLockFile
+from daemonry.pidfile_errors import PIDFileError
 from faults.children import Child, are_gone, fork_server, kill_rest
 from faults.ear import Ear
 from faults.tapping import attach_to
@@ -45,7 +45,7 @@ class Run:
     """The daemon's when it is up."""
     pidfile: str | None = None
     """Its text when the daemon is up; ``None`` without a file."""
-    locked: bool = False
+    held: bool = False
     log: str = ""
     told: str = ""
     """What a service manager has heard."""
@@ -167,7 +167,7 @@ class _Runner:
         self._detach()
         self._result.facts = facts_of(pid)
         self._result.pidfile = _text(self._directory / "subject.pid")
-        self._result.locked = _is_locked(self._directory / "subject.pid")
+        self._result.held = _is_held(self._directory / "subject.pid")
         self._result.log = self._log
 
     def _stop(self, pid: int) -> None:
@@ -228,15 +228,9 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether another process has the pidfile's lock, of whichever kind it took."""
-    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+def _is_held(path: Path) -> bool:
+    """Whether the pidfile holds a second start off, by its seal or by a lock."""
     try:
-        with open(path, "rb") as file:
-            told = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        return PIDLockFile(path).is_locked()
+    except PIDFileError:
         return False
-    except BlockingIOError:
-        return True
-    return bool(struct.unpack_from("h", told)[0] != fcntl.F_UNLCK)
