@@ -7,6 +7,7 @@ import shutil
 from .. import tracing
 from ..bench import say
 from ..launching import Setting
+from ..peers import BARE, OURS
 from ..rows import Row
 
 TYPE_CHECKING = False
@@ -37,6 +38,8 @@ def instructions(bench: Bench, setting: Setting, key: str, what: str) -> list[Ro
     path = Row(f"instructions{key}", f"instructions, execution to body{what}", "million")
     launcher = Row(f"instructions-launcher{key}", f"instructions, execution to the launcher's exit{what}", "million")
     subjects = bench.able(setting)
+    if bench.quick:  # callgrind takes a hundred times as long as the start
+        subjects = {name: subject for name, subject in subjects.items() if name in (BARE, OURS, "python-daemon")}
 
     def once(name: str) -> list[tuple[Row, float]]:
         body, leaving = tracing.instructions(bench.runner, subjects[name], setting)

@@ -39,7 +39,7 @@ def beside_objects(bench: Bench, objects: int) -> list[Row]:
 
 def fewer(bench: Bench) -> int:
     """Return how many rounds it is worth: what is to be copied matters more here than chance does."""
-    return 3 if bench.quick else bench.rounds
+    return min(2, bench.rounds) if bench.quick else bench.rounds
 
 
 def available() -> int:
