@@ -55,7 +55,7 @@ STOREYS = (
         "service_manager",
         "watchdog",
     },
-    {"schedule", "misspelt", "identity"},
+    {"schedule", "misspelt", "identity", "saved_streams"},
     {"options", "plan", "failures"},
     {"ending"},
     {"lifecycle"},

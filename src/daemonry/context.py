@@ -6,7 +6,6 @@ import os
 import sys
 
 from . import (
-    copies,
     core_limit,
     descriptors,
     failures,
@@ -129,19 +128,26 @@ class DaemonContext(Lifecycle):
         if not closing.leaves_own:
             telling.disconnect()
         left = descriptors.close_unkept(closing)
-        # Who stays in his process is waited for by its end, whatever it has open.
-        self._values.copies = copies.of_streams(left) if self._values.detaching.detach else ()
+        # Whoever waits for a program that stays in its process waits for its end, whatever it has open.
+        if left and self._values.detaching.detach:
+            from . import copies
+
+            self._values.copies = copies.of_streams(left)
 
     def redirect_streams(self) -> None:
         """Point descriptors 0, 1 and 2, and their copies, where they shall point. daemon(7), step 9."""
         plan = self._values.streams
         if self._tie is None:
-            saved = streams.Saved(plan.streams)
+            from .saved_streams import Saved
+
+            saved = Saved(plan.streams)
             self._undo_on_failure(saved.put_back, saved.forget)
         replaced = streams.redirect(plan.streams, plan.owner)
         if other_threads.are_lost():
             logs.renew_files(replaced)
         if self._values.copies:
+            from . import copies
+
             copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:
             self._stop_watching = telling.watch_stray_failures()

@@ -87,7 +87,7 @@ def resolve(name: str, target: object, root: str | None, keep: bool) -> Stream:
     :raises InvalidOption: when the target can't be meant.
     """
     if target is None:
-        return Stream(name=name, kept=keep and _is_open(NAMES.index(name)))
+        return Stream(name=name, kept=keep and is_open(NAMES.index(name)))
     if isinstance(target, (str, bytes, os.PathLike)):
         path = _absolute(name, target)
         _require_openable(name, path)
@@ -98,7 +98,8 @@ def resolve(name: str, target: object, root: str | None, keep: bool) -> Stream:
     return Stream(name=name, stand_in=target) if number is None else Stream(name=name, source=number)
 
 
-def _is_open(number: int) -> bool:
+def is_open(number: int) -> bool:
+    """Whether a file is open by this number."""
     try:
         os.fstat(number)
     except OSError:
@@ -260,64 +261,6 @@ def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
     return open_input(path, owner) if stream.name == "stdin" else open_log(path, owner)
 
 
-class Saved:
-    """What :func:`redirect` changes, as it was before.
-
-    It knows its copies: a step of the user's own may close every descriptor that it doesn't know, and a file opened
-    later gets the number.
-    """
-
-    def __init__(self, streams: Sequence[Stream]) -> None:
-        self._names = {stream.name: getattr(sys, stream.name) for stream in streams}
-        self._manners = {stream.name: _manners_of(getattr(sys, stream.name)) for stream in streams}
-        self._inherited = {
-            stream.number: os.get_inheritable(stream.number) for stream in streams if _is_open(stream.number)
-        }
-        self._copies: dict[int, int] = {}
-        self._files: dict[int, os.stat_result] = {}
-        try:
-            for number in self._inherited:
-                self._copies[number] = above_two(number)
-                self._files[number] = os.fstat(self._copies[number])
-        except BaseException:
-            # Whoever makes it has nothing yet that could be forgotten.
-            close(*self._copies.values())
-            raise
-
-    def put_back(self) -> None:
-        """Point everything where it pointed.
-
-        :raises OSError: with EBADF, when the program has closed what that takes; the others are put back.
-        """
-        lost = [NAMES[number] for number in self._copies if not self._has(number)]
-        for name, stream in self._names.items():
-            _flush(getattr(sys, name))
-            setattr(sys, name, stream)
-            _behave(stream, **self._manners[name])
-        for number, name in enumerate(NAMES):
-            if number in self._copies:
-                if self._has(number):
-                    put(self._copies[number], number, inheritable=self._inherited[number])
-            elif name in self._names and _is_open(number):
-                close(number)
-        self.forget()
-        if lost:
-            raise OSError(
-                errno.EBADF, f"the program has closed the copies of {', '.join(lost)}: they can't be put back"
-            )
-
-    def forget(self) -> None:
-        """Close what putting it back takes."""
-        for number in filter(self._has, tuple(self._copies)):
-            close(self._copies.pop(number))
-
-    def _has(self, number: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._copies[number]), self._files[number])
-        except OSError:
-            return False
-
-
 # What Python holds for them is not flushed, for it is the beginning of a line: it goes where the line's end will go.
 # Nor could it be, in a signal handler that has interrupted the very write.
 def reopen(streams: Sequence[Stream]) -> list[OSError]:
@@ -362,16 +305,17 @@ def drop_unwritten(streams: Sequence[Stream], pid: int) -> None:
     if os.getpid() != pid:
         return
     for stream in streams:
-        if not (stream.kept or _flush(getattr(sys, stream.name))):
+        if not (stream.kept or flush_one(getattr(sys, stream.name))):
             setattr(sys, stream.name, None)
 
 
 def _flush_all(name: str) -> bool:
-    flushed = [_flush(getattr(sys, each)) for each in (name, f"__{name}__")]
+    flushed = [flush_one(getattr(sys, each)) for each in (name, f"__{name}__")]
     return all(flushed)
 
 
-def _flush(stream: Any) -> bool:
+def flush_one(stream: Any) -> bool:
+    """Write out what one stream holds; return whether it could be, or nothing was held."""
     if other_threads.are_lost() and not any(stream is each for each in _made):
         # What is held before the streams are redirected is the launcher's, whose thread writes it.
         if _made:
@@ -408,7 +352,7 @@ def _name_in_sys(stream: Stream) -> None:
     elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream) or _may_be_locked(stream):
         _rebind(stream.name, _fresh(stream, current))
     elif stream.name != "stdin" and _descriptor_of(current) == stream.number:
-        _behave(current, **(_OF_A_MANAGERS if stream.kept else _OF_A_LOG))
+        behave(current, **(_OF_A_MANAGERS if stream.kept else _OF_A_LOG))
 
 
 def _writes_to(current: Any, stream: Stream) -> bool:
@@ -428,13 +372,9 @@ def _may_be_locked(stream: Stream) -> bool:
     return other_threads.are_lost() and _descriptor_of(getattr(sys, stream.name)) == stream.number
 
 
-def _manners_of(current: Any) -> dict[str, Any]:
-    names = ("line_buffering", "write_through", "errors") if hasattr(current, "reconfigure") else ()
-    return {name: getattr(current, name) for name in names}
-
-
-def _behave(current: Any, **manners: Any) -> None:
-    # What is held is flushed by it, and a write that fails must not fail the start; see _flush.
+def behave(current: Any, **manners: Any) -> None:
+    """Give a text file these manners, as ``reconfigure`` takes them, if it has such."""
+    # What is held is flushed by it, and a write that fails must not fail the start; see flush_one.
     if hasattr(current, "reconfigure") and any(getattr(current, name) != value for name, value in manners.items()):
         with ignored(ValueError, OSError):
             current.reconfigure(**manners)
