@@ -45,6 +45,15 @@ _PRELUDE = """
     def end(pid, number):
         pidfd = os.pidfd_open(pid)
         signal.pidfd_send_signal(pidfd, number)
+        await_end(pid, pidfd)
+
+    def await_own_end(pid):
+        try:
+            await_end(pid, os.pidfd_open(pid))
+        except ProcessLookupError:
+            pass
+
+    def await_end(pid, pidfd):
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         assert poll.poll(30_000), f"{pid} does not end"
@@ -106,7 +115,9 @@ CRASHES = storm("""
         assert number_in_file() == pid != before, (number, way)
         if way == "when it is found":
             assert find(path).pid == pid, number
-        if way != "itself":
+        if way == "itself":
+            await_own_end(pid)  # it had told its number before
+        else:
             end(pid, signal.SIGKILL)
         for worker in living:
             end(worker, signal.SIGKILL)

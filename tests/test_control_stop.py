@@ -17,6 +17,7 @@ from control_programs import DAEMON, DEAF, TELLING, started, told
 from daemonry import control
 from daemonry.errors import DaemonError
 from daemonry.schedule import parse
+from harness.probe import status_of
 from harness.size import times
 from harness.waiting import is_alive, wait_for
 
@@ -73,6 +74,43 @@ def test_what_runs_at_the_schedule_s_end_is_told_and_left_alive(daemons: Daemons
     assert control.find(path) is not None
     found.stop(0.05)
     assert not found.is_running
+
+
+def test_what_is_stopped_by_a_signal_goes_on_so_that_it_can_end_in_order(daemons: Daemons, path: Path) -> None:
+    """Its pidfile is gone by its own doing: it was not killed."""
+    found = started(daemons, path)
+    os.kill(found.pid, signal.SIGSTOP)
+    wait_for(lambda: status_of(found.pid)["State"].startswith("T"), what="it is stopped")
+    items: list[str] = []
+    found.stop("TERM/10/KILL/5", told=lambda item: items.append(str(item)))
+    assert items == ["TERM", "10"]
+    assert not path.exists()
+
+
+FIRST_THREAD_ENDS = """
+    import ctypes, os, sys, threading, time
+    from daemonry import DaemonContext, PIDLockFile
+    number = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    with DaemonContext(pidfile=PIDLockFile(sys.argv[1])):
+        threading.Thread(target=time.sleep, args=(60,)).start()
+        ctypes.CDLL(None).syscall(number, 0)  # exit(2), of this thread alone
+"""
+
+
+@pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="the number of exit(2) is not known here")
+def test_what_runs_on_when_its_first_thread_has_ended_is_alive(daemons: Daemons, path: Path) -> None:
+    """The kernel calls it a zombie, and its other threads work on."""
+    daemons.launch(FIRST_THREAD_ENDS, path).check()
+    pid = int(path.read_text())
+    wait_for(lambda: status_of(pid)["State"].startswith("Z"), what="its first thread has ended")
+    found = control.find(path)
+    assert found is not None
+    assert found.pid == pid
+    again = daemons.launch(DAEMON, path)
+    assert f"held by process {pid}" in again.stderr
+    found.stop("KILL/5")
+    assert control.find(path) is None
+    assert control.remove_left_over(path)
 
 
 def test_a_schedule_for_ever_goes_on_until_the_end(daemons: Daemons, path: Path) -> None:

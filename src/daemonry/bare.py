@@ -17,6 +17,7 @@ from _signal import (
     SIG_SETMASK,
     SIG_UNBLOCK,
     SIGCHLD,
+    SIGCONT,
     SIGINT,
     SIGKILL,
     SIGPIPE,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POLLIN",
     "SIGCHLD",
+    "SIGCONT",
     "SIGINT",
     "SIGKILL",
     "SIGNALS",

@@ -201,6 +201,7 @@ class Daemon(Record):
             if isinstance(item, Send):
                 if not self._send(item.signum, by_pidfile) and not self.is_running:
                     return
+                self._continue()
                 # It may have given its pidfile back by now, and hang in what it does after that.
                 by_pidfile = False
             elif self.wait(item.seconds):
@@ -208,6 +209,12 @@ class Daemon(Record):
         raise StillRunning(
             errno.ETIMEDOUT, f"{self.process} still runs after {parse(schedule)}", self.pidfile, self.pid
         )
+
+    def _continue(self) -> None:
+        """Let it go on if it is stopped: no other signal but SIGKILL would be delivered to it."""
+        now = process.look(self.pid)
+        if now is not None and now.state in "Tt":
+            self._send(signal.SIGCONT, by_pidfile=False)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; answer whether it has. Wakes at its exit.

@@ -198,6 +198,7 @@ class Launcher:
         # Our own child that nobody has waited for yet: the number is surely its own. But another thread may have.
         with ignored(ProcessLookupError):
             bare.kill(self._witness, bare.SIGTERM)
+            bare.kill(self._witness, bare.SIGCONT)  # somebody may have stopped it
         self._deadline = time.monotonic() + GRACE + 2 * DYING
         self._ready = False
         # These may take for ever, and nothing could interrupt them now.

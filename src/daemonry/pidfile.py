@@ -44,6 +44,8 @@ _PAUSE = 0.05
 # How long a starter that takes away what a crash has left may have that file: half a second is plenty for one that has
 # to share its processor with a hundred others, and all that a start loses whose holder can't be seen from here.
 _CLEARING = 0.5
+# How long a holder that the kernel is about to end may take for that: its memory may be large.
+_ENDING = 30.0
 # How long another's turn may take.
 _TURN = 0.001
 # How often one attempt finds no file, and then can't make one because there is one: no daemon comes and goes so fast,
@@ -332,10 +334,17 @@ def _persist(attempt: Callable[[], Holder | None], patience: float) -> Holder | 
         holder = attempt()
         if holder is None:
             return None
-        left = start + max(patience, 0.0 if holder.process is not None else _CLEARING) - time.monotonic()
+        left = start + max(patience, _least_patience(holder)) - time.monotonic()
         if left <= 0:
             return holder
         _await_change(holder, min(left, _PAUSE))
+
+
+def _least_patience(holder: Holder) -> float:
+    if holder.process is None:
+        return _CLEARING
+    # Whoever starts a daemon as soon as the one before has closed its files is not to be told that it runs.
+    return _ENDING if holder.process.exiting else 0.0
 
 
 def _await_change(holder: Holder, seconds: float) -> None:

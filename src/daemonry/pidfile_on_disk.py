@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MODE = 0o644
+# Bytes that make the name of a draft one that nobody has thought of.
+_RANDOM = 4
 # What says at the end that the file is gone with its directory, or out of sight.
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # What link(2) says where there are no hard links; EACCES and EPERM, because the draft could be made in the directory.
@@ -185,7 +187,7 @@ def _link_unnamed(text: bytes, place: Place) -> os.stat_result | None:
 def _link_draft(text: bytes, place: Place) -> os.stat_result | None:
     """Publish a file that has had another name; return ``None`` when the pidfile's name is taken."""
     _remove_drafts(place)
-    draft = f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    draft = f".{place.name}.{os.getpid()}.{os.urandom(_RANDOM).hex()}"
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     fd = os.open(draft, flags, _MODE, dir_fd=place.directory)
     try:
@@ -282,8 +284,11 @@ def _remove_drafts(place: Place, left_over: os.stat_result | None = None) -> Non
     """Take away the drafts of starters that were killed; one of them may be a second name of what is left over."""
     start = f".{place.name}."
     for name in _names(place.directory):
-        number = name[len(start) :].partition(".")[0] if name.startswith(start) else ""
-        if number.isdigit() and (_is_gone(int(number)) or _is_same(name, place, left_over)):
+        number, _, rest = name[len(start) :].partition(".") if name.startswith(start) else ("", "", "")
+        # And not a mark or a turn of another pidfile, whose own name may end with a number.
+        if not (number.isdigit() and len(rest) == _RANDOM * 2 and rest.isalnum()):
+            continue
+        if _is_gone(int(number)) or _is_same(name, place, left_over):
             with suppress(FileNotFoundError, PermissionError):
                 os.unlink(name, dir_fd=place.directory)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Milliseconds: a day. poll(2) takes no more than a C int of them, and longer waits are made of many.
 _LONGEST_POLL = 86_400_000
+# Flags of a process; include/linux/sched.h.
+_EXITING = 0x04
 _FORKED_ONLY = 0x40
 # Bytes; /proc/PID/stat has some three hundred, and of a command line the beginning will do.
 _LONGEST_FILE = 65_536
@@ -39,11 +41,17 @@ class Process(Record):
     session: int
     started: float
     born: int
+    threads: int = 1
+    exiting: bool = False
+    """Whether the kernel is about to end it: it does nothing any more, and is no zombie yet."""
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs: a zombie has ended, only its parent hasn't asked how."""
-        return self.state not in "ZX"
+        """Whether it still runs: a zombie has ended, only its parent hasn't asked how.
+
+        One whose first thread alone has ended is called a zombie too, and its other threads run on.
+        """
+        return self.state not in "ZX" or (self.state == "Z" and self.threads > 1)
 
     @property
     def printable_name(self) -> str:
@@ -97,7 +105,7 @@ def _from_proc(pid: int) -> Process | None:
     # The name may hold spaces and parentheses of its own, so it ends at the last one.
     start, _, rest = text.rpartition(")")
     state, parent, group, session, *others = rest.split()
-    ticks = int(others[15])
+    ticks, threads = int(others[15]), int(others[13])
     return Process(
         pid=pid,
         name=start.partition("(")[2],
@@ -107,6 +115,8 @@ def _from_proc(pid: int) -> Process | None:
         session=int(session),
         started=_boot_time() + ticks / TICKS,
         born=ticks,
+        threads=threads,
+        exiting=threads == 1 and bool(int(others[2]) & _EXITING),
     )
 
 
