@@ -43,7 +43,7 @@ COMMANDS = {
         summary="start a program as a daemon",
         usage="[options] -- PROGRAM [ARG ...]",
         examples=(
-            "daemonry start --name web --wait-port 8000 -- python3 -m http.server 8000",
+            "daemonry start --name web --wait-port 8000 -- python3 -m http.server -d /srv/www 8000",
             "daemonry start --name cache --user redis --notify -- redis-server --supervised systemd",
             "daemonry start --pidfile /run/job.pid --output /var/log/job.log --restart -- ./job --all",
         ),
@@ -54,7 +54,7 @@ COMMANDS = {
         adds="add_program",
         summary="the same in the foreground, for containers and for looking on",
         usage="[options] -- PROGRAM [ARG ...]",
-        examples=("daemonry run --name web --user www-data -- python3 -m http.server 8000",),
+        examples=("daemonry run --name web --user www-data -- python3 -m http.server -d /srv/www 8000",),
     ),
     "stop": Command(
         module="steering",
@@ -71,7 +71,7 @@ COMMANDS = {
         adds="add_restart",
         summary="stop a daemon and start it again",
         usage="[options] NAME | [options] -- PROGRAM [ARG ...]",
-        examples=("daemonry restart web", "daemonry restart --name web -- python3 -m http.server 8001"),
+        examples=("daemonry restart web", "daemonry restart --name web -- python3 -m http.server -d /srv/www 8001"),
     ),
     "reload": Command(
         module="steering",
@@ -132,7 +132,7 @@ COMMANDS = {
         adds="add_plan",
         summary="tell what start would do, and start nothing",
         usage="[options] -- PROGRAM [ARG ...]",
-        examples=("daemonry plan --name web --user www-data -- python3 -m http.server 8000",),
+        examples=("daemonry plan --name web --user www-data -- python3 -m http.server -d /srv/www 8000",),
     ),
     "unit": Command(
         module="units",
@@ -141,8 +141,8 @@ COMMANDS = {
         summary="print the unit by which a service manager runs a program",
         usage="--manager MANAGER [options] -- PROGRAM [ARG ...]",
         examples=(
-            "daemonry unit --manager systemd --name web --user www-data -- python3 -m http.server 8000",
-            "daemonry unit --manager runit --name web --user www-data -- python3 -m http.server 8000",
+            "daemonry unit --manager systemd --name web --user www-data -- python3 -m http.server -d /srv/www 8000",
+            "daemonry unit --manager runit --name web --user www-data -- python3 -m http.server -d /srv/www 8000",
         ),
     ),
     "completion": Command(
@@ -312,7 +312,7 @@ def overview() -> str:
             "NAME is what --name called a daemon when it was started; PIDFILE is a path, with a slash in it.",
             "",
             "first steps:",
-            "  daemonry start --name web --wait-port 8000 -- python3 -m http.server 8000",
+            "  daemonry start --name web --wait-port 8000 -- python3 -m http.server -d /srv/www 8000",
             "  daemonry status web",
             "  daemonry logs -f web",
             "  daemonry stop web",
