@@ -141,8 +141,8 @@ COMMANDS = {
         summary="print the unit by which a service manager runs a program",
         usage="--manager MANAGER [options] -- PROGRAM [ARG ...]",
         examples=(
-            "daemonry unit --manager systemd --name web --user www-data -- python3 -m http.server -d /srv/www 8000",
-            "daemonry unit --manager runit --name web --user www-data -- python3 -m http.server -d /srv/www 8000",
+            "daemonry unit --manager systemd --name web --user www-data -- python3 -m http.server 8000",
+            "daemonry unit --manager runit --name web --user www-data -- python3 -m http.server 8000",
         ),
     ),
     "completion": Command(
