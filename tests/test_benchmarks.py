@@ -146,6 +146,8 @@ def test_nothing_outlives_a_run_however_it_ends(endless: subprocess.Popen[str], 
     if signum == signal.SIGKILL:
         wait_for(lambda: not those_with(place), what="the subjects notice that the runner is gone")
         shutil.rmtree(place.partition("=")[2])
+        # One that was being forked while the others were looked at notices it a moment later.
+        wait_for(lambda: not those_with(place), what="the last subject notices it")
     assert those_with(place) == []
     assert not os.path.exists(place.partition("=")[2])
 

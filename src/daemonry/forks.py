@@ -54,7 +54,11 @@ def origin(own: int) -> str:
     """
     if own != _Origin.pid:
         _Origin.pid, _Origin.forked = own, "another process has forked it"
-    return _Origin.forked
+    if _Origin.forked:
+        return _Origin.forked
+    # Asked now: a process that multiprocessing spawns imports the program before it knows of its parent.
+    processes: Any = sys.modules.get("multiprocessing.process")
+    return "multiprocessing has started it" if processes is not None and processes.parent_process() is not None else ""
 
 
 def go_on_here(pid: int) -> None:
@@ -70,9 +74,6 @@ def _look_for_fork() -> str:
 
     Source: proc_pid_stat(5), ``flags``; PF_FORKNOEXEC in Linux, include/linux/sched.h.
     """
-    processes: Any = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:
-        return "multiprocessing has started it"
     try:
         stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # not Linux, or another root directory
