@@ -39,7 +39,7 @@ def test_a_plan_of_nothing_but_defaults_reads_well() -> None:
         "flush_streams": "flush_streams",
         "leave_init": "leave_init: not process 1",
         "detach": "detach: fork, setsid, fork: started by no service manager (nothing says that somebody keeps it)",
-        "reset_signals": "reset_signals",
+        "reset_signals": "reset_signals: mask empty, no longer ignored: none",
         "redirect_streams": "redirect_streams: stdin -> /dev/null, stdout -> /dev/null, stderr -> /dev/null",
         "prevent_core_dump": "prevent_core_dump: RLIMIT_CORE 0",
         "lock_pidfile": "lock_pidfile: none",
