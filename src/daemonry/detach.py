@@ -164,6 +164,7 @@ def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]
     except BaseException as error:
         _tell_and_leave(reporter, error)
     if daemon:
+        close(pipes.reports[0], pipes.hatch[1])  # it is to notice when nobody else has them any more
         stay_as_witness(daemon, adopts, reporter, pipes.hatch[0], close_others)
     pipes.take(pipes.reports[1], pipes.hatch[1])
     return Tie(reporter, pipes.hatch[1])

@@ -41,7 +41,8 @@ def stay_as_witness(
     try:
         status = _Witness(daemon, adopts, reporter, hatch).watch(close_others)
     except BaseException as error:
-        reporter.failed(report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}"))
+        number = error.errno if isinstance(error, OSError) else None
+        reporter.failed(report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}", errno=number))
     finally:
         os._exit(status)
 
@@ -62,7 +63,8 @@ class _Witness:
         # Most daemons are ready at once: until then this process takes nothing from them, neither time nor pages.
         if self._has_been_told(_UNDISTURBED):
             return 0
-        self._let_go(close_others)
+        if not self._is_failing:
+            self._let_go(close_others)
         poll = bare.poll()
         poll.register(self._hatch, bare.POLLIN)
         poll.register(self._listen_for_signals(), bare.POLLIN)
