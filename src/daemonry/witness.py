@@ -8,7 +8,7 @@ import time
 
 from . import bare, process, report
 from .closing import put
-from .errors import ignored
+from .errors import advice_on, ignored
 from .process import program_become
 
 TYPE_CHECKING = False
@@ -41,10 +41,16 @@ def stay_as_witness(
     try:
         status = _Witness(daemon, adopts, reporter, hatch).watch(close_others)
     except BaseException as error:
-        number = error.errno if isinstance(error, OSError) else None
-        reporter.failed(report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}", errno=number))
+        reporter.failed(_failure_of(error))
     finally:
         os._exit(status)
+
+
+def _failure_of(error: BaseException) -> report.Failed:
+    if not isinstance(error, OSError):
+        return report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}")
+    message = f"the daemon's witness failed: {error.strerror}{advice_on(error)}"
+    return report.Failed(step="detach", message=message, errno=error.errno)
 
 
 class _Witness:
