@@ -130,7 +130,7 @@ def _stopped(case: Case, hit: Call, run: Run, reference: Run) -> tuple[str, str]
         return DEFECT, "SIGTERM does not end it"
     if run.end == 0 and run.log == reference.log and not any(left_by(run).values()):
         return STOPPED, ""
-    if hit.kind == "openat" and case.fault in _GONE:
+    if hit.kind in ("openat", "newfstatat") and case.fault in _GONE:
         return STOPPED, "" if run.end == 0 else f"it ends with wait status {run.end}"
     return LOGGED, "" if run.log != reference.log else f"it ends with wait status {run.end} and no word"
 

@@ -7,15 +7,22 @@ and hears that on a socket, for nothing else in a start makes the calls that thi
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import pkgutil
 import signal
 import socket
 import sys
 import time
 from typing import Any
 
+import daemonry
 from daemonry import DaemonContext, PIDLockFile
+
+# The calls by which Python loads a module are Python's: what a start loads when it needs it is there before.
+for _each in pkgutil.iter_modules(daemonry.__path__):
+    importlib.import_module(f"daemonry.{_each.name}")
 
 # Its call marks in what strace has written where the daemon's body begins; nothing else makes it.
 MARK = os.sched_yield
