@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 # From the ground up.
 STOREYS = (
-    {"errors", "record", "ids", "frames"},
+    {"errors", "record", "frames"},
     {"bare", "libc"},
     {"forks", "hold", "closing"},
+    {"ids"},
     {
         "advice",
         "last_words",

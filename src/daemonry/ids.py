@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from .closing import close
+
 _CAP_SETUID = 7
 # More than any kernel has written yet.
 _LONGEST_STATUS = 65_536
@@ -67,7 +69,7 @@ def _status() -> dict[bytes, list[bytes]] | None:
     try:
         text = os.read(fd, _LONGEST_STATUS)
     finally:
-        os.close(fd)
+        close(fd)
     lines = (line.partition(b":") for line in text.splitlines())
     told = {name: words.split() for name, _, words in lines}
     return told if {b"Uid", b"Gid", b"CapPrm", b"CapEff"} <= told.keys() else None
