@@ -80,7 +80,7 @@ def test_a_pidfile_on_a_disk_that_breaks_is_left_and_hinders_no_start_once_it_is
         place.break_down()
         os.kill(pid, signal.SIGTERM)
         ended = running.wait().check(1)
-        reason = f"cannot remove {path}: Read-only file system; it is not locked any more"
+        reason = f"cannot remove {path}: Read-only file system"
         assert reason in (daemons.directory / "log").read_text()
         assert detach or reason in ended.stderr
         assert "pid" in place.names()

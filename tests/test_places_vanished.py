@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemonry.control import find
 from harness.reaper import through
 from harness.waiting import read_json, wait_for
 from place_programs import LOGS, SUBJECT, is_detached, say  # noqa: F401 - one is a fixture
@@ -135,8 +136,9 @@ def test_a_directory_that_was_made_anew_is_left_to_its_new_pidfile(daemons: Daem
     os.kill(pids[0], signal.SIGTERM)
     starts[0].wait().check(0)
     assert (place / "pid").read_text() == f"{pids[1]}\n"
-    # The old file could not be found by its path, so it says nothing any more.
-    assert (daemons.directory / "elsewhere" / "pid").read_text() == ""
+    # The old file can't be found by its path, and is kept open by nobody: it is left, and its process has ended.
+    assert (daemons.directory / "elsewhere" / "pid").read_text() == f"{pids[0]}\n"
+    assert find(daemons.directory / "elsewhere" / "pid") is None
     os.kill(pids[1], signal.SIGTERM)
     starts[1].wait().check(0)
     assert list(place.iterdir()) == []

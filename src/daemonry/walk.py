@@ -102,8 +102,9 @@ def reached(path: str, lent: bool = False) -> Iterator[Place]:
 
     Source: path_resolution(7); openat2(2), RESOLVE_NO_SYMLINKS, is stricter than an administrator's own links allow.
     """
-    if _is_roots_alone(os.path.dirname(path)):
-        yield Place(directory=None, name=path, flags=0, guarded=False, linked=lent and os.path.islink(path))
+    # A link of root's in the file's place may lead where others have theirs, and is followed step by step.
+    if _is_roots_alone(os.path.dirname(path)) and not os.path.islink(path):
+        yield Place(directory=None, name=path, flags=0, guarded=False)
         return
     with _walked(path, lent) as place:
         yield place

@@ -47,6 +47,8 @@ class Gate:
 def context_of(place: str, options: dict[str, Any]) -> DaemonContext:
     """Answer the context of a variant; its files are in the directory ``place``."""
     given = dict(options)
+    if {"uid", "gid", "initgroups", "no_new_privileges"} & given.keys():
+        import ctypes  # noqa: F401 - see above: it is loaded where rights are given up
     if given.pop("log", False):
         logging.basicConfig(filename=f"{place}/logging.log", level=logging.INFO)
     if given.pop("notify", False):
