@@ -28,6 +28,7 @@ def make(place: Place) -> int:
         os.fchmod(fd, _MODE)
     except BaseException:
         close(fd)
+        remove(place)
         raise
     return fd
 

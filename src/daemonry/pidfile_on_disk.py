@@ -360,11 +360,20 @@ def _empty(path: str, held: Held, trouble: OSError) -> None:
         raise PIDFileError(path, reason, trouble.errno, "remove") from trouble
 
 
+def _kept_mark(place: Place) -> Kept:
+    fd = pidfile_mark.make(place)
+    try:
+        return Kept(out_of_reach(fd))
+    except BaseException:
+        pidfile_mark.remove(place)
+        raise
+
+
 def prepare_for_change(path: str, held: Held) -> None:
     """Keep a way to say that it is over, and none to write the pidfile: rights or the root directory are to change."""
     if held.mark is None:
         with directory_of(path) as place:
-            held.mark = Kept(out_of_reach(pidfile_mark.make(place)))
+            held.mark = _kept_mark(place)
     if held.lock is not None and held.lock.is_open:
         close(held.lock.fd)
     held.lock = None
