@@ -88,6 +88,8 @@ def unseen(pid: int) -> Process:
 
 def exists(pid: int) -> bool:
     """Whether there is a process of this number, be it one that can't be seen (hidepid=, no /proc); kill(2)."""
+    if pid <= 0:  # to kill(2) they mean groups of processes
+        return False
     try:
         os.kill(pid, 0)
     except PermissionError:

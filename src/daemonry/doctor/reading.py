@@ -52,7 +52,7 @@ class Subject:
             state = self.read("stat").rpartition(") ")[2][:1]
         except Untold:  # no /proc, or none that shows it
             found = process.look(self.pid)
-            state = found.state if found is not None else "R" if exists(self.pid) else "X"
+            state = found.state if found is not None else "R" if process.exists(self.pid) else "X"
         except PermissionError:
             return
         except OSError:
@@ -161,18 +161,6 @@ class Subject:
         if self.pidfile_path is None:
             return pidfile_search.among(self.descriptors, self.numbers, self.reopened)
         return pidfile_search.at(self.pidfile_path)
-
-
-def exists(pid: int) -> bool:
-    if pid <= 0:  # to kill(2) they mean groups of processes
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
 
 
 def fields(text: str) -> dict[str, str]:

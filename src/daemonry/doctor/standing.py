@@ -6,7 +6,7 @@ import os
 
 from .. import process
 from .finding import Untold, ill, well
-from .reading import Subject, exists
+from .reading import Subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def session(subject: Subject) -> Answer:
         return _of_leader(subject)
     # The number can't be another process's: it is not given out again while there is a session of that name.
     leader = process.look(number)
-    if leader is None and exists(number):
+    if leader is None and process.exists(number):
         raise Untold(f"process {number}, which leads its session, can't be seen")
     if leader is None or not leader.alive:
         return well(f"session {number}, which nobody leads any more")
