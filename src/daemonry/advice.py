@@ -17,7 +17,7 @@ _BY_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
 def on(error: OSError, stood: str | None = None) -> str:
-    """Answer what to put behind an error's own words; empty where nothing more is known.
+    """Return what to put behind an error's own words; empty where nothing more is known.
 
     :param stood: the directory in which the program stood when it was started; ``None`` when it never left it.
     """

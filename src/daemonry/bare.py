@@ -114,7 +114,7 @@ _NO_DESCRIPTOR = 0x7FFFFFFF
 
 
 def _as_made(module: ModuleType, name: str) -> ModuleType:
-    """Answer the module, or a new copy of it if somebody has replaced or deleted its function ``name``."""
+    """Return the module, or a new copy of it if somebody has replaced or deleted its function ``name``."""
     if type(getattr(module, name, None)) is type(len):
         return module
     spec = module.__spec__

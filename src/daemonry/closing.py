@@ -54,7 +54,7 @@ def close_run(first: int, last: int) -> None:
 
 
 def above_two(fd: int) -> int:
-    """Answer a copy of the descriptor, close-on-exec, with a number that is no stream's, and was nobody's.
+    """Return a copy of the descriptor, close-on-exec, with a number that is no stream's, and was nobody's.
 
     Such as the program's objects may still have, since :func:`close_run`, is left to what the program opens.
 
@@ -70,7 +70,7 @@ def above_two(fd: int) -> int:
 
 
 def out_of_reach(fd: int) -> int:
-    """Answer the descriptor, or in its place a copy as of :func:`above_two`, when its number was somebody's."""
+    """Return the descriptor, or in its place a copy as of :func:`above_two`, when its number was somebody's."""
     if not any(first <= fd <= last for first, last in _left_behind):
         return fd
     try:

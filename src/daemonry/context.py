@@ -267,7 +267,7 @@ class DaemonContext(Lifecycle):
 
         :param seconds: how long; ``None`` until a stop is requested.
 
-        Answer true, and at once, when a stop has been requested.
+        Return true, and at once, when a stop has been requested.
         """
         return self._stop_wish.wait(seconds)
 

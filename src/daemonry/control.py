@@ -43,7 +43,7 @@ _PAUSE = 0.005
 
 
 def find(pidfile: AnyPath | Any) -> Daemon | None:
-    """Answer the running daemon whose pidfile this is, or ``None`` when none runs.
+    """Return the running daemon whose pidfile this is, or ``None`` when none runs.
 
     It is the one whose seal the file bears, or that has both its number in the file and the kernel's lock for writing
     on it; the number alone is anybody's. Asking takes nothing: it never makes a daemon that starts fail.
@@ -242,7 +242,7 @@ class Daemon(Record):
 
 
 def find_surely(pidfile: AnyPath | Any) -> Daemon | None:
-    """Answer what :func:`find` answers, but refuse to say that none runs when there is a doubt of it.
+    """Return what :func:`find` answers, but refuse to say that none runs when there is a doubt of it.
 
     :raises ControlError: also when the file names a living process, and neither lock nor seal shows that it is the
         daemon: it may be a daemon of another make, or a stranger who has got its number.

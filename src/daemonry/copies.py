@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def of_streams(numbers: Iterable[int]) -> Copies:
-    """Answer which of these lead to the pipe, socket or terminal to which 0, 1 or 2 do, and to which of them."""
+    """Return which of these lead to the pipe, socket or terminal to which 0, 1 or 2 do, and to which of them."""
     found = [(number, place) for number in numbers if (place := _place(number)) is not None]
     streams = {number: _place(number) for number in (2, 1, 0)} if found else {}
     pairs = [(number, _streams_at(place, streams)) for number, place in found]
@@ -26,7 +26,7 @@ def of_streams(numbers: Iterable[int]) -> Copies:
 
 
 def _place(number: int) -> Place | None:
-    """Answer what tells where a descriptor leads; ``None`` for what nobody waits for."""
+    """Return what tells where a descriptor leads; ``None`` for what nobody waits for."""
     try:
         found = os.fstat(number)
     except OSError:

@@ -96,7 +96,7 @@ def resolve(
     handler_files: Callable[[object], object],
     forked: str,
 ) -> Closing:
-    """Answer which descriptors stay open.
+    """Return which descriptors stay open.
 
     :param preserved: ints, objects with a ``fileno()``, logging handlers and loggers, in any iterable; ``None`` for all
         that the program has opened itself.
@@ -162,7 +162,7 @@ def _require_open(item: object, number: int) -> None:
 
 
 def number_of(file: object, option: str) -> int:
-    """Answer the descriptor that an int or a file object stands for.
+    """Return the descriptor that an int or a file object stands for.
 
     :raises InvalidOption: when it stands for none.
     """
@@ -178,7 +178,7 @@ def number_of(file: object, option: str) -> int:
 
 
 def own_files() -> list[int]:
-    """Answer the descriptors of all that the program has opened itself, to be named in ``files_preserve`` with others.
+    """Return the descriptors of all that the program has opened itself, to be named in ``files_preserve`` with others.
 
     They are those above 2 that are close-on-exec: nothing of that kind comes through an exec. What another program that
     has forked this process had open can't be told from them.
@@ -257,7 +257,7 @@ def _is_inheritable(number: int) -> bool | None:
 
 
 def _open_numbers() -> Iterable[int]:
-    """Answer in their order the numbers above 2 that are open, and perhaps that by which they were listed.
+    """Return in their order the numbers above 2 that are open, and perhaps that by which they were listed.
 
     :raises OSError: when no descriptor is left for listing them.
     """

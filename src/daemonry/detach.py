@@ -64,11 +64,11 @@ class Tie:
         self.give_up()
 
     def spare(self) -> list[int]:
-        """Answer copies of the descriptors, for a child that will speak for the daemon; see :meth:`resumed`."""
+        """Return copies of the descriptors, for a child that will speak for the daemon; see :meth:`resumed`."""
         return [above_two(fd) for fd in self.descriptors]
 
     def resumed(self, spare: list[int]) -> Tie:
-        """Answer the tie in a child, which has given up its own as every child does."""
+        """Return the tie in a child, which has given up its own as every child does."""
         return Tie(report.Reporter(spare[0]), spare[1])
 
     def failed(self, failure: report.Failed) -> bool:

@@ -95,7 +95,7 @@ class Ending(Options):
         return self._exit_stack
 
     def plan(self) -> tuple[PlannedStep, ...]:
-        """Answer the steps that :meth:`open` would take, each with the value it would use, and take none.
+        """Return the steps that :meth:`open` would take, each with the value it would use, and take none.
 
         Of an open context they are those that it has taken.
 
@@ -371,6 +371,6 @@ def _new_stack() -> ExitStack:
 
 
 def _shown() -> BaseException | None:
-    """Answer the uncaught exception that Python has shown last; see sys.last_value."""
+    """Return the uncaught exception that Python has shown last; see sys.last_value."""
     error: BaseException | None = getattr(sys, "last_value", None)
     return error

@@ -155,7 +155,7 @@ _ADVICE = {
 
 
 def advice_on(error: OSError) -> str:
-    """Answer what to do about an error of the system, to be put behind it; empty where nothing more is known."""
+    """Return what to do about an error of the system, to be put behind it; empty where nothing more is known."""
     # An OSError of the program's own may have anything there.
     advice = _ADVICE.get(error.errno) if isinstance(error.errno, int) else None
     return f"; {advice}" if advice else ""

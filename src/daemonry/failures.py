@@ -38,7 +38,7 @@ def show_the_program_only(error: BaseException) -> None:
 
 
 def failed(step: str, error: BaseException, then: BaseException | None = None) -> report.Failed:
-    """Answer what the launcher is told of an exception that ended a step, or the body.
+    """Return what the launcher is told of an exception that ended a step, or the body.
 
     :param then: the exception that undoing it met, if any.
     """
@@ -62,7 +62,7 @@ def _undoing(then: BaseException) -> str:
 
 
 def of_body(error: BaseException | None) -> report.Failed:
-    """Answer what the launcher is told of a body that ended before it said that the daemon is ready."""
+    """Return what the launcher is told of a body that ended before it said that the daemon is ready."""
     if error is None:
         return report.Failed(step="body", message="it ended before it was ready", status=0)
     return failed("body", error)
@@ -119,7 +119,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def _traceback_of(error: BaseException) -> tuple[str | None, bool]:
-    """Answer the text of a traceback, and whether it is of the program's own code."""
+    """Return the text of a traceback, and whether it is of the program's own code."""
     try:
         from . import frames
 
@@ -165,7 +165,7 @@ def _kind_of_lock_error(error: BaseException) -> str | None:
 
 
 def start_error(step: str, error: BaseException, then: BaseException | None) -> DaemonStartError:
-    """Answer the error to raise for one that ended a step in this same process."""
+    """Return the error to raise for one that ended a step in this same process."""
     if isinstance(error, DaemonStartError):
         error.step = error.step or step
         if then is not None:
@@ -176,7 +176,7 @@ def start_error(step: str, error: BaseException, then: BaseException | None) -> 
 
 
 def error_of(outcome: Outcome) -> DaemonStartError:
-    """Answer the error to raise in the launcher for the way in which a start went wrong."""
+    """Return the error to raise in the launcher for the way in which a start went wrong."""
     error = _told(outcome.failed) if outcome.failed is not None and outcome.timeout is None else _found_out(outcome)
     error.survivors = outcome.survivors
     return error
@@ -215,7 +215,7 @@ _DOING = {
 
 
 def _with_what_was_done(failure: report.Failed) -> str:
-    """Answer the message; before the system's bare words, what it was that it refused."""
+    """Return the message; before the system's bare words, what it was that it refused."""
     words, _, advice = failure.message.partition(";")
     if failure.step not in _DOING or not _is_in_words_of_the_system(words, failure.errno):
         return failure.message
@@ -242,7 +242,7 @@ def _of_cut(cut: report.Cut) -> str:
 
 
 def _found_out(outcome: Outcome) -> DaemonStartError:
-    """Answer the error for a daemon that could not say itself what was wrong."""
+    """Return the error for a daemon that could not say itself what was wrong."""
     number, message = None, "the daemon ended without a word"
     ended = outcome.ended
     if outcome.timeout is not None:

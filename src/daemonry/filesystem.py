@@ -51,7 +51,7 @@ class Umask(Record):
 
 
 def resolve_root(path: AnyPath | None) -> RootDirectory:
-    """Answer the root directory, made absolute.
+    """Return the root directory, made absolute.
 
     :raises InvalidOption: when it is no directory.
     """
@@ -63,7 +63,7 @@ def resolve_root(path: AnyPath | None) -> RootDirectory:
 
 
 def resolve_working_directory(path: AnyPath, root: RootDirectory) -> WorkingDirectory:
-    """Answer the working directory, absolute as it will be inside ``root``.
+    """Return the working directory, absolute as it will be inside ``root``.
 
     :raises InvalidOption: when it is no directory there.
     """
@@ -83,7 +83,7 @@ def resolve_working_directory(path: AnyPath, root: RootDirectory) -> WorkingDire
 
 
 def resolve_umask(mask: object) -> Umask:
-    """Answer the umask.
+    """Return the umask.
 
     :raises InvalidOption: when it is no number from 0 to 0o777.
     """
@@ -93,7 +93,7 @@ def resolve_umask(mask: object) -> Umask:
 
 
 def text_of(path: object, option: str) -> str:
-    """Answer a path as text.
+    """Return a path as text.
 
     :raises InvalidOption: when it is none.
     """
@@ -155,7 +155,7 @@ class _Place:
 
 
 def left() -> str | None:
-    """Answer the directory that :func:`change_working_directory` has left; ``None`` when it has left none."""
+    """Return the directory that :func:`change_working_directory` has left; ``None`` when it has left none."""
     return _Place.left
 
 

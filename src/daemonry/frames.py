@@ -27,7 +27,7 @@ def hide(error: BaseException) -> None:
 
 
 def text_of(error: BaseException) -> tuple[str, bool]:
-    """Answer the text of an exception's traceback, and whether that has frames of the program's own.
+    """Return the text of an exception's traceback, and whether that has frames of the program's own.
 
     It has no others then. Otherwise it is whole, for nothing but this library can be looked at. The exception itself
     stays as it is.
@@ -100,7 +100,7 @@ def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _kept(names: list[str]) -> list[bool]:
-    """Answer which frames to show, of these files: what this library has called goes with it, unless a program did."""
+    """Return which frames to show, of these files: what this library has called goes with it, unless a program did."""
     kept = [True] * len(names)
     start, is_called_by_us = 0, False
     for end in (*(place for place, name in enumerate(names) if name.startswith(_OWN)), len(names)):

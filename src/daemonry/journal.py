@@ -17,13 +17,13 @@ class JournalFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Answer the text of a record, with its priority."""
+        """Return the text of a record, with its priority."""
         mark = f"<{priority_of(record.levelno)}>"
         return "\n".join(mark + line for line in super().format(record).split("\n"))
 
 
 def is_read_by_journal(descriptor: int = 2) -> bool:
-    """Answer whether what is written to a descriptor, standard error by default, goes to the journal.
+    """Return whether what is written to a descriptor, standard error by default, goes to the journal.
 
     Source: systemd.exec(5), ``JOURNAL_STREAM``; every descendant inherits the variable, wherever its own streams go.
     """
@@ -35,5 +35,5 @@ def is_read_by_journal(descriptor: int = 2) -> bool:
 
 
 def priority_of(level: int) -> int:
-    """Answer the syslog priority of a level of the package logging."""
+    """Return the syslog priority of a level of the package logging."""
     return next((priority for least, priority in _PRIORITIES if level >= least), _DEBUG)

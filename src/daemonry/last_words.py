@@ -15,7 +15,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def directory() -> str:
-    """Answer the directory in which the last words of this user's daemons are kept."""
+    """Return the directory in which the last words of this user's daemons are kept."""
     return f"{_PLACE}/daemonry-{os.geteuid()}"
 
 

@@ -175,7 +175,7 @@ class Launcher:
             self._hear_some()
 
     def _signal_of_witness(self) -> int | None:
-        """Answer which signal has killed the witness; its pipe is closed a moment before it can be waited for."""
+        """Return which signal has killed the witness; its pipe is closed a moment before it can be waited for."""
         if not hasattr(os, "waitid") or not process.wait_for_exit(self._witness, _ROUND):
             return None
         try:

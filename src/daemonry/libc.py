@@ -74,7 +74,7 @@ def flush_stdout() -> None:
 
 
 def prctl() -> Callable[[int, int], object] | None:
-    """Answer prctl(2) for an option and one number, or ``None`` where it is missing."""
+    """Return prctl(2) for an option and one number, or ``None`` where it is missing."""
     function = _function("prctl")
     if function is None:
         return None
@@ -103,7 +103,7 @@ def join_session_keyring() -> Callable[[], object] | None:
 
 
 def capabilities() -> Callable[[], int] | None:
-    """Answer a function that tells the process's effective and permitted capabilities as one set of bits, or ``None``.
+    """Return a function that tells the process's effective and permitted capabilities as one set of bits, or ``None``.
 
     Ambient ones are permitted as well. See capget(2). Not /proc/self/status: it is asked for inside another root
     directory.
@@ -112,7 +112,7 @@ def capabilities() -> Callable[[], int] | None:
 
 
 def inheritable() -> Callable[[], int] | None:
-    """Answer a function that tells the process's inheritable capabilities as a set of bits, or ``None``."""
+    """Return a function that tells the process's inheritable capabilities as a set of bits, or ``None``."""
     return _told_of_capabilities(lambda _, _permitted, inheritable: inheritable)
 
 
@@ -129,7 +129,7 @@ def _told_of_capabilities(choose: Callable[[int, int, int], int]) -> Callable[[]
 
 
 def clear_inheritable() -> Callable[[], None] | None:
-    """Answer a function that gives up the process's inheritable capabilities, or ``None``; see capset(2)."""
+    """Return a function that gives up the process's inheritable capabilities, or ``None``; see capset(2)."""
     ask, change = _function("capget"), _function("capset")
     if ask is None or change is None:
         return None
@@ -143,7 +143,7 @@ def clear_inheritable() -> Callable[[], None] | None:
 
 
 def _sets(capget: Callable[..., int]) -> tuple[list[int], list[int]]:
-    """Answer the lower and the upper halves of the effective, permitted and inheritable capabilities."""
+    """Return the lower and the upper halves of the effective, permitted and inheritable capabilities."""
     from ctypes import c_uint32
 
     data = (c_uint32 * 6)()

@@ -198,7 +198,7 @@ class Lifecycle(Ending):
         return (self._values.manager if self.is_open else None) or Manager(None)
 
     def listen_fds(self) -> list[tuple[str, socket.socket]]:
-        """Answer the sockets that a service manager opened for this daemon, each with its name; see sd_listen_fds(3).
+        """Return the sockets that a service manager opened for this daemon, each with its name; see sd_listen_fds(3).
 
         They stay open across the steps, whatever becomes of the environment. From now on they are the caller's, and
         close-on-exec; a second call answers nothing, and so does a context that is not open.
@@ -208,7 +208,7 @@ class Lifecycle(Ending):
         return sd_listen.sockets(self._take_given(sd_listen.is_socket))
 
     def listen_files(self) -> list[tuple[str, int]]:
-        """Answer what else he gave, as descriptors: fifos, or what ``service_manager.store`` had him keep."""
+        """Return what else he gave, as descriptors: fifos, or what ``service_manager.store`` had him keep."""
         from . import sd_listen
 
         return sd_listen.files(self._take_given(lambda fd: not sd_listen.is_socket(fd)))

@@ -24,7 +24,7 @@ _LONGEST_FLUSH = 2.0
 
 
 def handlers() -> list[Any]:
-    """Answer the handlers of the root logger and of every other; none when nobody has imported logging."""
+    """Return the handlers of the root logger and of every other; none when nobody has imported logging."""
     logging = sys.modules.get("logging")
     if logging is None:
         return []
@@ -34,7 +34,7 @@ def handlers() -> list[Any]:
 
 
 def _with_those_behind(some: Iterable[Any]) -> list[Any]:
-    """Answer the handlers and those that they hand to: a MemoryHandler's target, a QueueHandler's listener's."""
+    """Return the handlers and those that they hand to: a MemoryHandler's target, a QueueHandler's listener's."""
     logging: Any = sys.modules["logging"]
     found: dict[int, Any] = {}
     waiting = list(some)
@@ -48,7 +48,7 @@ def _with_those_behind(some: Iterable[Any]) -> list[Any]:
 
 
 def files_of(item: object) -> list[int] | None:
-    """Answer the descriptors of a logging handler or of a logger's handlers, ``None`` for anything else."""
+    """Return the descriptors of a logging handler or of a logger's handlers, ``None`` for anything else."""
     logging: Any = sys.modules.get("logging")
     if logging is None:
         return None
@@ -60,7 +60,7 @@ def files_of(item: object) -> list[int] | None:
 
 
 def descriptors() -> list[int]:
-    """Answer the descriptors that the handlers write to."""
+    """Return the descriptors that the handlers write to."""
     return _descriptors(handlers())
 
 
@@ -181,7 +181,7 @@ def follow_root(root: str) -> None:
 def reopen() -> list[OSError]:
     """Open again, by its path, each file of a logging handler that a log rotation has moved away.
 
-    Answer the errors of those that can't be opened; they stay as they were.
+    Return the errors of those that can't be opened; they stay as they were.
     """
     logging: Any = sys.modules.get("logging")
     errors = []

@@ -66,7 +66,7 @@ def within(seconds: float, work: Callable[[], object]) -> None:
 
 
 def renewed(file: Any) -> IO[str] | None:
-    """Answer a new object to write to a text file's descriptor by, ``None`` for what is no text file with one.
+    """Return a new object to write to a text file's descriptor by, ``None`` for what is no text file with one.
 
     What the old one holds is dropped, for it is the launcher's, whose thread writes it. The old one keeps the
     descriptor, and may be used by who has kept it, if its lock is free.

@@ -244,7 +244,7 @@ def has_ended_in_order(fd: int, place: Place) -> bool:
 
 
 def pid_in(fd: int) -> int | None:
-    """Answer the number on the first line, tolerant as the FHS (3.15) asks: white space, zeros in front, more lines."""
+    """Return the number on the first line, tolerant as the FHS (3.15) asks: white space, zeros in front, more lines."""
     line = os.pread(fd, _LONGEST_LINE + 1, 0).partition(b"\n")[0]
     if len(line) > _LONGEST_LINE:  # and may go on: a number that is cut off would be another process's
         return None

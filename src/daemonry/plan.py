@@ -394,7 +394,7 @@ def _can_be_variable(name: Any, value: Any) -> bool:
 
 
 def lock_of(pidfile: Any) -> Any:
-    """Answer the lock that the option means: a path is that of a :class:`~daemonry.pidfile.PIDLockFile`.
+    """Return the lock that the option means: a path is that of a :class:`~daemonry.pidfile.PIDLockFile`.
 
     :raises InvalidOption: when it is a text that can't be a path.
     """

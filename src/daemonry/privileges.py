@@ -82,7 +82,7 @@ def _named(what: str, capability: str) -> Iterator[None]:
 
 
 def _clear_inheritable() -> bool:
-    """Answer whether there was something to clear."""
+    """Return whether there was something to clear."""
     # What the kernel leaves of root when the user changes; see capabilities(7). A program with capabilities of its own
     # (setcap) that is executed later would get them; CVE-2022-24769.
     held, clear = libc.inheritable(), libc.clear_inheritable()
@@ -192,7 +192,7 @@ def _left_to_threads(cleared: bool) -> list[str]:
 
 
 def _held_by_threads() -> dict[str, int] | None:
-    """Answer the inheritable and the permitted capabilities of the other threads that have any."""
+    """Return the inheritable and the permitted capabilities of the other threads that have any."""
     try:
         names = {*os.listdir("/proc/self/task")} - {os.path.basename(os.readlink("/proc/thread-self"))}
     except OSError:  # inside another root directory

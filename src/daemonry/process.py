@@ -63,7 +63,7 @@ class Process(Record):
 
 
 def look(pid: int) -> Process | None:
-    """Answer what the process ``pid`` is now, or ``None`` when there is none or it can't be seen.
+    """Return what the process ``pid`` is now, or ``None`` when there is none or it can't be seen.
 
     Source: proc_pid_stat(5) where there is a /proc, else ps(1).
     """
@@ -72,7 +72,7 @@ def look(pid: int) -> Process | None:
 
 
 def birth_of(pid: int) -> int | None:
-    """Answer what :func:`look` says of the birth of the process ``pid``, or ``None`` when it answers that."""
+    """Return what :func:`look` says of the birth of the process ``pid``, or ``None`` when it answers that."""
     try:
         text = content_of(f"/proc/{pid}/stat")
     except OSError:
@@ -171,7 +171,7 @@ def _from_ps(pid: int) -> Process | None:
 
 
 def program_of(pid: int) -> str:
-    """Answer the name of the program that a process runs, ``""`` when it can't be seen.
+    """Return the name of the program that a process runs, ``""`` when it can't be seen.
 
     Of a Python program it is the script's or the module's, whichever way the interpreter was called.
     """
@@ -212,7 +212,7 @@ def _numbers() -> list[int]:
 
 
 def in_session(session: int) -> list[Process]:
-    """Answer the living processes of a session; none where there is no /proc."""
+    """Return the living processes of a session; none where there is no /proc."""
     # One call for each process of the machine, and more only for those that it is about.
     members = (look(pid) for pid in _numbers() if _session_of(pid) == session)
     return [member for member in members if member is not None and member.session == session and member.alive]
@@ -226,12 +226,12 @@ def _session_of(pid: int) -> int | None:
 
 
 def children() -> list[Process]:
-    """Answer the living children of this process; none where there is no /proc."""
+    """Return the living children of this process; none where there is no /proc."""
     return [process for process in everything() if process.parent == os.getpid() and process.alive]
 
 
 def program_become(pid: int) -> str | None:
-    """Answer the name of the program that a process has become since it was forked, ``None`` if it is a fork's copy.
+    """Return the name of the program that a process has become since it was forked, ``None`` if it is a fork's copy.
 
     ``None`` as well where that can't be seen. Source: proc_pid_stat(5), ``flags``; PF_FORKNOEXEC in linux/sched.h.
     """
@@ -246,7 +246,7 @@ def program_become(pid: int) -> str | None:
 def send_signal(pid: int, signum: int, still_meant: Callable[[], bool]) -> bool:
     """Send a signal to ``pid`` if ``still_meant()`` once the number can't pass to another process any more.
 
-    Answer whether it was sent; a process that has ended is no error.
+    Return whether it was sent; a process that has ended is no error.
 
     :raises PermissionError: when it belongs to somebody else.
     :raises ValueError: when it is no process's number: to kill(2), 0 and below mean groups of them, and -1 all.

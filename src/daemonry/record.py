@@ -69,7 +69,7 @@ class Record:
         return False
 
     def fields(self) -> dict[str, Any]:
-        """Answer the fields by name, in the order of the class."""
+        """Return the fields by name, in the order of the class."""
         return {name: getattr(self, name) for name in self.__fields}
 
     def __eq__(self, other: object) -> bool:

@@ -233,7 +233,7 @@ def _line_of_end(end: Ended) -> bytes:
 
 
 def _fitting(failure: Failed) -> bytes:
-    """Answer the line that tells of a failure, so much of it as the launcher reads."""
+    """Return the line that tells of a failure, so much of it as the launcher reads."""
     line, most = b"failed " + _json_line(failure), LONGEST_LINE
     while len(line) > LONGEST_LINE and most:
         most //= 2
@@ -243,7 +243,7 @@ def _fitting(failure: Failed) -> bytes:
 
 
 def _cut(text: str | None, most: int) -> str | None:
-    """Answer the beginning and the end of a long text: what it is about, and what came of it."""
+    """Return the beginning and the end of a long text: what it is about, and what came of it."""
     if text is None or len(text) <= most:
         return text
     half = most // 2
@@ -270,7 +270,7 @@ class Reader:
 
 
 def parse(line: bytes) -> Record | None:
-    """Answer what one line says, or ``None`` when it says nothing that we know."""
+    """Return what one line says, or ``None`` when it says nothing that we know."""
     kind, _, rest = line.partition(b" ")
     if kind == b"step":
         return Step(name=printable(rest.decode("utf-8", "replace")))
@@ -326,7 +326,7 @@ def _texts(told: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def printable(text: str) -> str:
-    """Answer the text with what could steer a terminal, but for line breaks and tabs, written as an escape."""
+    """Return the text with what could steer a terminal, but for line breaks and tabs, written as an escape."""
     return "".join(
         character
         if character.isprintable() or character in "\n\t"

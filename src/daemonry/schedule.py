@@ -60,7 +60,7 @@ class Schedule(Record):
 
 
 def parse(text: str | float | Schedule) -> Schedule:
-    """Answer the schedule that is written as in ``TERM/30/KILL/5``; see start-stop-daemon(8), ``--retry``.
+    """Return the schedule that is written as in ``TERM/30/KILL/5``; see start-stop-daemon(8), ``--retry``.
 
     A name, or a number with a ``-`` before it, is a signal; a number is seconds; what follows ``forever`` is done over
     and over. A single number of seconds is what it is there: TERM, that time, KILL, that time.
@@ -109,7 +109,7 @@ def _is_seconds(word: str) -> bool:
 
 
 def number_of(name: str) -> int:
-    """Answer the number of the signal ``name``: ``TERM``, ``SIGTERM``, ``term`` or ``15``.
+    """Return the number of the signal ``name``: ``TERM``, ``SIGTERM``, ``term`` or ``15``.
 
     :raises ValueError: when there is no such signal.
     """

@@ -19,7 +19,7 @@ _UNNAMED = "unknown"
 
 
 def given(environment: Mapping[str, str], pid: int) -> Given:
-    """Answer the names and the numbers of the descriptors that were meant for the process ``pid``, and are open."""
+    """Return the names and the numbers of the descriptors that were meant for the process ``pid``, and are open."""
     count = environment.get("LISTEN_FDS", "")
     if environment.get("LISTEN_PID") != str(pid) or not count.isascii() or not count.isdigit():
         return ()
@@ -38,19 +38,19 @@ def _is_open(fd: int) -> bool:
 
 
 def is_socket(fd: int) -> bool:
-    """Answer whether a descriptor is a socket."""
+    """Return whether a descriptor is a socket."""
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
 def sockets(found: Given) -> list[tuple[str, socket.socket]]:
-    """Answer them, which are sockets, as such, close-on-exec."""
+    """Return them, which are sockets, as such, close-on-exec."""
     import socket
 
     return [(name, socket.socket(fileno=fd)) for name, fd in files(found)]
 
 
 def files(found: Given) -> list[tuple[str, int]]:
-    """Answer them as they are, close-on-exec."""
+    """Return them as they are, close-on-exec."""
     for _, fd in found:
         os.set_inheritable(fd, False)
     return list(found)
@@ -59,7 +59,7 @@ def files(found: Given) -> list[tuple[str, int]]:
 def listen_fds(
     environment: MutableMapping[str, str] | None = None, pid: int | None = None
 ) -> list[tuple[str, socket.socket]]:
-    """Answer the sockets that a service manager opened for this process, each with its name, and own them from now on.
+    """Return the sockets that a service manager opened for this process, each with its name, and own them from now on.
 
     The variables are taken out of the environment, so a second call answers nothing. An open context has a method of
     this name, which also works when its environment was replaced.

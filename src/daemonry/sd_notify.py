@@ -53,7 +53,7 @@ class Manager:
     def tell(self, **assignments: object) -> OSError | None:
         """Send assignments such as ``READY=1``; see sd_notify(3).
 
-        Answer what kept them from being sent; ``None`` when they were, and where there is no manager.
+        Return what kept them from being sent; ``None`` when they were, and where there is no manager.
         """
         return self._send(assignments)
 
@@ -183,7 +183,7 @@ def _one_line(value: object) -> str:
 
 
 def manager_at(environment: Mapping[str, str], pid: int) -> Manager:
-    """Answer the manager that the environment tells of, to the process ``pid``."""
+    """Return the manager that the environment tells of, to the process ``pid``."""
     if "socket" not in sys.modules and environment.get("NOTIFY_SOCKET"):
         # Imported while it can still be found: the word is sent from inside another root directory.
         import socket  # noqa: F401

@@ -96,7 +96,7 @@ def _is_network_socket(fd: int) -> bool:
 
 
 def who_started(facts: Facts | OwnFacts) -> Starter:
-    """Answer who started the process with these facts, from evidence that is meant for it and for nobody else.
+    """Return who started the process with these facts, from evidence that is meant for it and for nobody else.
 
     Source: sd_listen_fds(3), systemd.exec(5), inetd(8), launchd.plist(5), supervisord's "Subprocess Environment".
     """

@@ -53,7 +53,7 @@ def default_signal_map() -> dict[int, Target]:
 
 
 def resolve(targets: Mapping[Any, Target], methods: object) -> SignalMap:
-    """Answer the handlers that a signal map means.
+    """Return the handlers that a signal map means.
 
     :param targets: keys are :class:`signal.Signals`, ints or names ("SIGHUP" or "HUP"); values are ``None`` (ignore),
         a :class:`signal.Handlers`, the name of a method of ``methods``, or a callable.

@@ -79,7 +79,7 @@ def _is_null(source: str | int | None) -> bool:
 
 
 def resolve(name: str, target: object, root: str | None, keep: bool) -> Stream:
-    """Answer where the stream ``name`` will point.
+    """Return where the stream ``name`` will point.
 
     :param target: ``None``, a path, an int, a file object, or an object without descriptor.
     :param root: the new root directory, or ``None``.
@@ -171,7 +171,7 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[i
 
     :param owner: the user and the group to whom files that are opened by path are given, or ``None`` for nobody.
 
-    Answer the objects that have new ones in their places in ``sys``, by their ids.
+    Return the objects that have new ones in their places in ``sys``, by their ids.
 
     :raises OSError: when one can't be opened; nothing has been changed then.
     """
@@ -194,7 +194,7 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[i
 
 
 def taken_by_others(streams: Sequence[Stream]) -> list[int]:
-    """Answer which of the three, closed when the program was started, are other files now, and will be streams."""
+    """Return which of the three, closed when the program was started, are other files now, and will be streams."""
     return [
         stream.number
         for stream in streams
@@ -266,7 +266,7 @@ def _open_path(stream: Stream, path: str, owner: tuple[int, int] | None) -> int:
 def reopen(streams: Sequence[Stream]) -> list[OSError]:
     """Open again, by their paths, the files that were given by path: what a log rotation moved away is let go.
 
-    Answer the errors of those that can't be opened; they stay as they were.
+    Return the errors of those that can't be opened; they stay as they were.
     """
     errors = []
     for stream in streams:

@@ -45,7 +45,7 @@ def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
     no handlers Python itself will say it there. A handler that fails is told of as well, and keeps nobody else from
     being told.
 
-    Answer whether anybody has been told.
+    Return whether anybody has been told.
     """
     told, refusals = _tell_handlers(message, error)
     say = _tell_syslog if discarded else _tell_stderr
@@ -70,7 +70,7 @@ def _tell_stderr(lines: list[str]) -> None:
 
 
 def _tell_handlers(message: str, error: BaseException | None) -> tuple[bool, list[Exception]]:
-    """Answer whether a handler has taken it, and what those have raised that have not."""
+    """Return whether a handler has taken it, and what those have raised that have not."""
     logger = _logger_with_handlers()
     if logger is None:
         return False, []
@@ -101,7 +101,7 @@ def _tell_those_behind(
 
 
 def _handlers_of(logger: Any) -> list[Any]:
-    """Answer the handlers that a logger's records come to, in their order."""
+    """Return the handlers that a logger's records come to, in their order."""
     found: list[Any] = []
     while logger is not None:
         found += logger.handlers
@@ -110,7 +110,7 @@ def _handlers_of(logger: Any) -> list[Any]:
 
 
 def _position_of(refusal: Exception, some: list[Any]) -> int:
-    """Answer how many of the handlers had been reached when one of them, or before them a filter, raised this."""
+    """Return how many of the handlers had been reached when one of them, or before them a filter, raised this."""
     trace, callers = refusal.__traceback__, []
     while trace is not None:
         callers.append(trace.tb_frame.f_locals.get("self"))
@@ -133,7 +133,7 @@ def tell_of_end(error: BaseException, text: str, discarded: bool) -> bool:
 
     :param text: what the exception says.
 
-    Answer whether it was one.
+    Return whether it was one.
     """
     if not isinstance(error, SystemExit):
         tell(f"the daemon ends: {text}", error, discarded)

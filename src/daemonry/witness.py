@@ -123,7 +123,7 @@ class _Witness:
         close_others((self._reporter.fd or 0, self._hatch))
 
     def _listen_for_signals(self) -> int:
-        """Answer a descriptor from which the numbers of the signals that arrive can be read.
+        """Return a descriptor from which the numbers of the signals that arrive can be read.
 
         A wake-up descriptor, not a pidfd of the daemon: SIGTERM must wake us too, and it works everywhere.
         """
@@ -201,7 +201,7 @@ def end_session(session: int, children: Callable[[], Iterable[int]], reap: Calla
     :param children: answers the caller's own children that still live, for where nobody can be asked for the members.
     :param reap: called between, to wait for children that have ended.
 
-    Answer what still lives, as text.
+    Return what still lives, as text.
     """
     for signum, patience in ((bare.SIGTERM, GRACE), (bare.SIGKILL, DYING)):
         deadline = time.monotonic() + patience

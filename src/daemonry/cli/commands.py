@@ -171,7 +171,7 @@ def perform(words: list[str]) -> int:
 
 
 def _with_nobody_reading() -> int:
-    """Answer the status when whoever reads has read enough, as in `daemonry list | head -1`."""
+    """Return the status when whoever reads has read enough, as in `daemonry list | head -1`."""
     # What is still to be written at the exit must not fail there once more.
     os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
     return FAILED
@@ -225,7 +225,7 @@ def carry_out(
 
 
 def function_of(name: str) -> Callable[[argparse.Namespace, Screen], int]:
-    """Answer the function that does a command."""
+    """Return the function that does a command."""
     command = COMMANDS[name]
     function: Callable[[Any, Screen], int] = getattr(_module(command), command.function)
     return function
@@ -244,7 +244,7 @@ class _Plain:
 
 
 def parse(name: str, words: list[str]) -> Any:
-    """Answer what the words behind a command mean.
+    """Return what the words behind a command mean.
 
     :raises SystemExit: when that is nothing, or when help is asked for.
     """
@@ -297,7 +297,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 def overview() -> str:
-    """Answer the help for all commands."""
+    """Return the help for all commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {paint(name.ljust(width), 'strong')}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(

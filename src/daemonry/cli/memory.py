@@ -70,7 +70,7 @@ def drafted(target: Target | None, words: list[str]) -> Iterator[Memory | None]:
 
 
 def recall(target: Target) -> dict[str, Any]:
-    """Answer what was kept.
+    """Return what was kept.
 
     :raises ControlError: when nothing was, or others can have written it.
     """

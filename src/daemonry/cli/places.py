@@ -36,7 +36,7 @@ def is_name(text: str) -> bool:
 
 
 def named(name: str) -> Target:
-    """Answer the daemon with this name."""
+    """Return the daemon with this name."""
     runtime = runtime_directory()
     return Target(
         title=name,
@@ -47,14 +47,14 @@ def named(name: str) -> Target:
 
 
 def target_of(text: str | Target) -> Target:
-    """Answer the daemon that the user calls so: by its name, or by the path of its pidfile."""
+    """Return the daemon that the user calls so: by its name, or by the path of its pidfile."""
     if isinstance(text, Target):
         return text
     return named(text) if is_name(text) else of_pidfile(text)
 
 
 def of_pidfile(path: str) -> Target:
-    """Answer the daemon with this pidfile and no name: its log lies beside it, or with the others of its user."""
+    """Return the daemon with this pidfile and no name: its log lies beside it, or with the others of its user."""
     pidfile = absolute(path)
     directory, name = os.path.split(pidfile)
     if directory == runtime_directory():  # which is memory's
@@ -66,7 +66,7 @@ def of_pidfile(path: str) -> Target:
 
 
 def absolute(path: str) -> str:
-    """Answer the path from the root; as it is, where the working directory has gone: who asks for it is told that."""
+    """Return the path from the root; as it is, where the working directory has gone: who asks for it is told that."""
     try:
         return os.path.abspath(path)
     except OSError:
@@ -74,7 +74,7 @@ def absolute(path: str) -> str:
 
 
 def runtime_directory() -> str:
-    """Answer where pidfiles are: the FHS, 3.15; the XDG Base Directory Specification."""
+    """Return where pidfiles are: the FHS, 3.15; the XDG Base Directory Specification."""
     if os.geteuid() == 0:
         return "/run" if os.path.isdir("/run") else "/var/run"
     return os.environ.get("XDG_RUNTIME_DIR") or _log_directory()

@@ -107,7 +107,7 @@ class Program(ProgramContext):
             self._execute()
 
     def keep(self) -> int:
-        """Answer the exit status; not called, for by then this process is the program."""
+        """Return the exit status; not called, for by then this process is the program."""
         raise AssertionError("the program was not executed")
 
     def _herald(self) -> _Herald:

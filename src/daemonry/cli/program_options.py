@@ -174,7 +174,7 @@ _rate.__name__ = "N/SECONDS"
 
 
 def target_of(options: argparse.Namespace) -> places.Target | None:
-    """Answer the daemon that the flags name, ``None`` for one without a name and without a pidfile."""
+    """Return the daemon that the flags name, ``None`` for one without a name and without a pidfile."""
     if options.name is None:
         if options.pidfile is None:
             return None
@@ -222,7 +222,7 @@ def _script_of(words: list[str]) -> str | None:
 
 
 def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, Any]:
-    """Answer the options of the context.
+    """Return the options of the context.
 
     :param foreground: whether the program takes this command's place: a stream that no flag names stays what it is, and
         what a service manager has told this command is told to the program.
@@ -246,7 +246,7 @@ def context_options(options: argparse.Namespace, foreground: bool) -> dict[str, 
 
 
 def streams(options: argparse.Namespace, keep: bool) -> dict[str, str | None]:
-    """Answer the files of the streams; without a flag, the usual log, or what this command has when that is to keep."""
+    """Return the files of the streams; without a flag, the usual log, or what this command has when that is to keep."""
     target = target_of(options)
     usual = None if keep or target is None else target.log
     output = options.output or usual
@@ -258,7 +258,7 @@ def _number_or_name(text: str | None) -> int | str | None:
 
 
 def environment_of(options: argparse.Namespace, takes_place: bool) -> dict[str, str]:
-    """Answer the variables that the program gets.
+    """Return the variables that the program gets.
 
     :param takes_place: whether it becomes this very process, to which a service manager may have said something.
     """
@@ -279,7 +279,7 @@ def environment_of(options: argparse.Namespace, takes_place: bool) -> dict[str, 
 
 
 def executable(words: list[str], chroot: str | None, environment: dict[str, str]) -> str:
-    """Answer the path of the program, inside its root.
+    """Return the path of the program, inside its root.
 
     :raises Refusal: when there is none that may be executed.
     """

@@ -35,7 +35,7 @@ class Settled:
         """Do what has to be done before the program begins."""
 
     def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
-        """Answer whether the program is up; false when it has ended."""
+        """Return whether the program is up; false when it has ended."""
         return not ended(self._seconds)
 
     def when_late(self) -> str:
@@ -60,7 +60,7 @@ class Accepting:
         return False
 
     def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
-        """Answer whether the program is up; false when it has ended."""
+        """Return whether the program is up; false when it has ended."""
         clock = _Clock(tick, f"waiting until port {self.port} accepts")
         said = False
         while not self._is_up(pid):
@@ -125,7 +125,7 @@ class Notified:
             self._socket.bind(environment["NOTIFY_SOCKET"])
 
     def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
-        """Answer whether the program is up; false when it has ended."""
+        """Return whether the program is up; false when it has ended."""
         clock = _Clock(tick, "waiting for READY=1")
         try:
             self._socket.setblocking(False)

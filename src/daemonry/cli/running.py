@@ -137,7 +137,7 @@ def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervi
 
 
 def _target(options: argparse.Namespace) -> Target | None:
-    """Answer the daemon that the flags name.
+    """Return the daemon that the flags name.
 
     :raises Refusal: when its pidfile is its log, which would be taken for what a dead daemon has left, and emptied.
     """

@@ -69,7 +69,7 @@ class Screen:
 
 
 def paint(text: str, how: str, stream: TextIO | None = None) -> str:
-    """Answer the text in colour, if the stream (stdout) is a terminal that is to show some; see no-color.org."""
+    """Return the text in colour, if the stream (stdout) is a terminal that is to show some; see no-color.org."""
     if not _is_terminal(stream or sys.stdout) or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{_COLOURS[how]}m{text}\x1b[0m"

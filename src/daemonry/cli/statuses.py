@@ -29,7 +29,7 @@ _OF_ERRNO = {
 
 
 def status_of(error: BaseException) -> int:
-    """Answer the exit status for an error that ended the command."""
+    """Return the exit status for an error that ended the command."""
     if isinstance(error, Refusal):
         return error.status
     if isinstance(error, InvalidOption):

@@ -55,7 +55,7 @@ class Pace:
         self._pause = policy.pause
 
     def next_pause(self, now: float, ran: float) -> float | None:
-        """Answer how long to wait before the program is started again, ``None`` to give it up.
+        """Return how long to wait before the program is started again, ``None`` to give it up.
 
         :param now: seconds of a clock that only goes forward.
         :param ran: how many seconds it has run this time; after a whole window the pauses begin anew.

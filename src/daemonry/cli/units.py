@@ -99,7 +99,7 @@ def _refuse_others(options: argparse.Namespace) -> None:
 
 
 def service_of(options: argparse.Namespace) -> Service:
-    """Answer the service that the flags ask for.
+    """Return the service that the flags ask for.
 
     :raises Refusal: for a program that is not there.
     :raises Unsayable: for a schedule that is none.

@@ -21,7 +21,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(pid: int, pidfile: str | None = None) -> tuple[Finding, ...]:
-    """Answer what there is to say of the process ``pid``: the same findings in the same order for every process.
+    """Return what there is to say of the process ``pid``: the same findings in the same order for every process.
 
     :param pidfile: the path of its pidfile; ``None`` to look for one among the files that it has open.
     :raises ProcessLookupError: when there is no such process, or it ends meanwhile; a zombie has ended.

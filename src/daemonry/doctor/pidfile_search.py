@@ -79,7 +79,7 @@ def _behind(fd: int, path: str, holder: Holder | None) -> Pidfile:
 
 
 def _path_of(descriptor: Descriptor) -> str:
-    """Answer the file's name, also when it got that after it was opened, as a file of O_TMPFILE does."""
+    """Return the file's name, also when it got that after it was opened, as a file of O_TMPFILE does."""
     if not descriptor.target.endswith(DELETED) or descriptor.has_lost_its_name:
         return descriptor.target
     directory = os.path.dirname(descriptor.target)

@@ -16,7 +16,7 @@ MANAGERS = ("systemd", "launchd", "openrc", "runit", "s6")
 
 
 def write(manager: str, service: Service) -> Unit:
-    """Answer what the manager is to be given for a service.
+    """Return what the manager is to be given for a service.
 
     :param manager: one of :data:`MANAGERS`.
     :raises Unsayable: when this manager can't be told what the service asks for.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def unit(service: Service) -> Unit:
-    """Answer the property list for a service.
+    """Return the property list for a service.
 
     :raises Unsayable: when launchd can't be told what is asked for.
     """

@@ -23,7 +23,7 @@ _ALWAYS = 10 * 365 * 86400
 
 
 def unit(service: Service) -> Unit:
-    """Answer the service script for a service.
+    """Return the service script for a service.
 
     :raises Unsayable: when OpenRC can't be told what is asked for.
     """
@@ -73,7 +73,7 @@ class _Words:
         self.lines: list[str] = []
 
     def of(self, *words: str) -> str:
-        """Answer the value of a setting from which eval makes these words."""
+        """Return the value of a setting from which eval makes these words."""
         return shlex.quote(" ".join(map(self._named, words)))
 
     def _named(self, word: str) -> str:

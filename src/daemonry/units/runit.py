@@ -18,7 +18,7 @@ _OWN_PAUSE = 1
 
 
 def unit(service: Service) -> Unit:
-    """Answer the file of the service directory that ``service.part`` names.
+    """Return the file of the service directory that ``service.part`` names.
 
     :raises Unsayable: when it can't say what is asked for.
     """

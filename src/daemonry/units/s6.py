@@ -19,7 +19,7 @@ _OWN_PAUSE = 1
 
 
 def unit(service: Service) -> Unit:
-    """Answer the file of the service directory that ``service.part`` names.
+    """Return the file of the service directory that ``service.part`` names.
 
     The scripts are the shell's and not execline's, so that whoever reads one needs no second language.
 

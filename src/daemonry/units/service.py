@@ -166,7 +166,7 @@ def seconds(value: float) -> str:
 
 
 def signal_name(number: int) -> str:
-    """Answer the name of a signal, or its number if it has none."""
+    """Return the name of a signal, or its number if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:  # most of the real-time signals

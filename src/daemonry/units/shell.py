@@ -39,7 +39,7 @@ def is_number(account: str | None) -> bool:
 
 
 def lookups(service: Service, separator: str) -> tuple[str, ...]:
-    """Answer the lines that put the ids of user and group, and of the user's other groups, into variables.
+    """Return the lines that put the ids of user and group, and of the user's other groups, into variables.
 
     For programs that would look the names up in the new root, where nobody may be known, or know no other groups.
 
@@ -61,13 +61,13 @@ def lookups(service: Service, separator: str) -> tuple[str, ...]:
 
 
 def groups(service: Service, separator: str) -> str:
-    """Answer all groups as a shell puts them together behind those lines."""
+    """Return all groups as a shell puts them together behind those lines."""
     has_others = service.supplementary and service.user is not None and not is_number(service.user)
     return f"$group${{others:+{separator}$others}}" if has_others else "$group"
 
 
 def run_script(service: Service, path: str, become: list[str], before: tuple[str, ...] = ()) -> str:
-    """Answer the script that becomes the program.
+    """Return the script that becomes the program.
 
     :param path: where the script is to lie.
     :param become: the words before the program that change its user and its root, as the shell reads them.
@@ -80,7 +80,7 @@ def run_script(service: Service, path: str, become: list[str], before: tuple[str
 
 
 def environment(service: Service, is_safe: bool) -> list[str]:
-    """Answer the words that set the variables, as a shell reads them.
+    """Return the words that set the variables, as a shell reads them.
 
     :param is_safe: whether the next word has no = in it, with which env(1) would take it for a variable.
     """
@@ -126,12 +126,12 @@ def _notes_on_other_parts(service: Service, manager: str) -> Iterator[str]:
 
 
 def directory_name(service: Service) -> str:
-    """Answer what its directory is to be called."""
+    """Return what its directory is to be called."""
     return re.sub(r"[^A-Za-z0-9_.@-]", "_", service.title)
 
 
 def log_directory(service: Service) -> str:
-    """Answer where its log goes.
+    """Return where its log goes.
 
     :raises Unsayable: when it has been told to go elsewhere.
     """

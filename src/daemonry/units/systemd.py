@@ -23,7 +23,7 @@ _MANAGERS_VARIABLES = (
 
 
 def unit(service: Service) -> Unit:
-    """Answer the unit for a service.
+    """Return the unit for a service.
 
     :raises Unsayable: when a unit can't say what is asked for.
     """

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def command_line(words: tuple[str, ...]) -> str:
-    """Answer what stands behind ``ExecStart=``.
+    """Return what stands behind ``ExecStart=``.
 
     :raises Unsayable: for a program whose path systemd refuses.
     """
@@ -30,7 +30,7 @@ def _require_program(path: str) -> None:
 
 
 def argument(word: str) -> str:
-    """Answer one argument; a dollar would begin a variable, and a lone semicolon another command."""
+    """Return one argument; a dollar would begin a variable, and a lone semicolon another command."""
     return _quoted(word.replace("$", "$$"))
 
 
@@ -52,7 +52,7 @@ def _escaped(letter: str) -> str:
 
 
 def assignment(name: str, value: str) -> str:
-    """Answer what stands behind ``Environment=``.
+    """Return what stands behind ``Environment=``.
 
     :raises Unsayable: for what systemd keeps out of an environment.
     """
@@ -68,7 +68,7 @@ def _is_not_text(word: str) -> bool:
 
 
 def path(flag: str, value: str) -> str:
-    """Answer a path that is alone behind its directive.
+    """Return a path that is alone behind its directive.
 
     :raises Unsayable: for one that can't be written there.
     """
@@ -82,11 +82,11 @@ def path(flag: str, value: str) -> str:
 
 
 def path_in_list(value: str) -> str:
-    """Answer a path that may stand with others behind its directive."""
+    """Return a path that may stand with others behind its directive."""
     return f'"{written}"' if " " in (written := path("--write", value)) else written
 
 
 def text(value: str) -> str:
-    """Answer a description."""
+    """Return a description."""
     shown = value.encode("utf-8", "backslashreplace").decode() if _is_not_text(value) else value
     return "".join(letter if letter.isprintable() else " " for letter in shown).rstrip("\\").replace("%", "%%")
