@@ -48,7 +48,7 @@ HOGGING = """
 _SWEEP = """
     import gc, json, linecache, os, resource, select, signal, sys, syslog, time, traceback
     import daemonry
-    from daemonry import failures
+    from daemonry import failures, log_file  # a log is opened with it
 
     HERE = os.getcwd()
     PIDFILE, LOG = os.path.join(HERE, "pid"), os.path.join(HERE, "log")

@@ -20,7 +20,8 @@ def hide(error: BaseException) -> None:
     """Take the frames of this library out of an exception and all that it was raised for; called in its handler.
 
     A bare ``raise`` behind it adds none of the handler's own. What has happened in this library alone is no longer
-    shown as a cause: the exception that is shown says it.
+    shown as a cause: the exception that is shown says it. What it has made of an error of the program's, and an
+    exception from elsewhere (Ctrl-C) has displaced, is shown.
     """
     _cut_all(error)
     _handle_as_it_is(error)
@@ -64,8 +65,8 @@ def _cut_all(error: BaseException, seen: frozenset[int] = frozenset()) -> bool:
     cause, context = error.__cause__, error.__context__
     if cause is not None and not _cut_all(cause, seen):
         error.__cause__ = cause.__cause__
-    if context is not None and not error.__suppress_context__ and not _cut_all(context, seen):
-        error.__suppress_context__ = True
+    if context is not None and not error.__suppress_context__:
+        error.__suppress_context__ = not _cut_all(context, seen) and context.__cause__ is None
     return before is None or error.__traceback__ is not None
 
 
@@ -78,8 +79,9 @@ def _cut_all_told(told: Any) -> bool:
         _cut_all_told(each)
     if told.__cause__ is not None and not _cut_all_told(told.__cause__):
         told.__cause__, told.__suppress_context__ = told.__cause__.__cause__, True
-    if told.__context__ is not None and not told.__suppress_context__ and not _cut_all_told(told.__context__):
-        told.__suppress_context__ = True
+    context = told.__context__
+    if context is not None and not told.__suppress_context__:
+        told.__suppress_context__ = not _cut_all_told(context) and context.__cause__ is None
     return not before or bool(told.stack)
 
 
@@ -127,7 +129,7 @@ def _handle_as_it_is(error: BaseException) -> None:
         return  # it asks the exception
     try:
         from ctypes import py_object, pythonapi
-    except ImportError:  # then the outermost frames of ours are shown
+    except (ImportError, OSError):  # or there is no descriptor to load it by: the outermost frames of ours are shown
         return
     parts = (type(error), error, error.__traceback__)
     for part in parts:
