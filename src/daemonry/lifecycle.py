@@ -85,6 +85,9 @@ class Lifecycle(Ending):
         try:
             self._open()
         except BaseException as error:
+            if self._tie is not None and self._tie.waited_for:
+                # No memory is left to call what leaves: before Python 3.11 each call of a function takes some.
+                os._exit(1)
             failures.show_the_program_only(error)
             raise
 
