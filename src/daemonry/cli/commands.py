@@ -22,6 +22,8 @@ class Command(Record):
 
     :ivar adds: ``str``, the function that adds its flags.
     :ivar target: ``str``, what the help calls the daemon that it takes.
+    :ivar several: ``bool``, whether it takes more than one.
+    :ivar takes_all: ``bool``, whether it has a flag ``--all``.
     :ivar is_plain: ``bool``, whether it has no other flags than ``--json`` and ``--quiet``.
     """
 
@@ -29,6 +31,8 @@ class Command(Record):
     function: str
     adds: str = ""
     target: str = ""
+    several: bool = False
+    takes_all: bool = False
     is_plain: bool = False
     summary: str
     usage: str
@@ -61,24 +65,29 @@ COMMANDS = {
         function="stop",
         adds="add_stop",
         target="NAME|PIDFILE",
-        summary="stop a daemon",
-        usage="[options] NAME|PIDFILE",
-        examples=("daemonry stop web", "daemonry stop --schedule INT/5/KILL/5 /run/job.pid"),
+        several=True,
+        takes_all=True,
+        summary="stop daemons",
+        usage="[options] NAME|PIDFILE ... | --all",
+        examples=("daemonry stop web db", "daemonry stop --schedule INT/5/KILL/5 /run/job.pid", "daemonry stop --all"),
     ),
     "restart": Command(
         module="running",
         function="restart",
         adds="add_restart",
-        summary="stop a daemon and start it again",
-        usage="[options] NAME | [options] -- PROGRAM [ARG ...]",
-        examples=("daemonry restart web", "daemonry restart --name web -- python3 -m http.server -d /srv/www 8001"),
+        takes_all=True,
+        summary="stop daemons and start them again",
+        usage="[options] NAME ... | --all | [options] -- PROGRAM [ARG ...]",
+        examples=("daemonry restart web db", "daemonry restart --name web -- python3 -m http.server -d /srv/www 8001"),
     ),
     "reload": Command(
         module="steering",
         function="reload",
         target="NAME|PIDFILE",
-        summary="let a daemon read its configuration again (SIGHUP)",
-        usage="NAME|PIDFILE",
+        several=True,
+        takes_all=True,
+        summary="let daemons read their configuration again (SIGHUP)",
+        usage="NAME|PIDFILE ... | --all",
         examples=("daemonry reload web",),
     ),
     "signal": Command(
@@ -86,9 +95,11 @@ COMMANDS = {
         function="signal",
         adds="add_signal",
         target="NAME|PIDFILE",
-        summary="send a daemon a signal",
-        usage="NAME|PIDFILE SIGNAL",
-        examples=("daemonry signal web USR1",),
+        several=True,
+        takes_all=True,
+        summary="send daemons a signal",
+        usage="NAME|PIDFILE ... SIGNAL | --all SIGNAL",
+        examples=("daemonry signal web USR1", "daemonry signal --all USR1"),
     ),
     "status": Command(
         module="asking",
@@ -181,7 +192,7 @@ def _perform(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return DONE if words else USAGE
-    if words[0] == "--version":
+    if words[0] in ("-V", "--version"):
         print(f"daemonry {_version()}")
         return DONE
     if words[0] not in COMMANDS:
@@ -195,6 +206,10 @@ def _perform_command(name: str, words: list[str]) -> int:
         options = parse(name, words)
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else USAGE
+    if COMMANDS[name].several:
+        from .several import in_turn
+
+        return in_turn(options, lambda: carry_out(function_of(name), options))
     return carry_out(function_of(name), options)
 
 
@@ -254,7 +269,12 @@ def parse(name: str, words: list[str]) -> Any:
         # What monitors ask in a loop: argparse would cost as much as all the rest.
         return _Plain(target=target[0], json="--json" in words, quiet=bool({"-q", "--quiet"} & set(words)))
     parser = parser_of(name)
-    if command.target or "--" not in words:
+    if command.several:
+        # Intermixed, else a flag between two words would end the list of daemons.
+        options = parser.parse_intermixed_args(words)
+        if bool(options.target) == options.__dict__.get("all", False):
+            parser.error(f"say which daemons, by name or pidfile{', or --all' if command.takes_all else ''}")
+    elif command.target or "--" not in words:
         options = parser.parse_args(words)
         options.has_program = False
     else:
@@ -282,8 +302,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and answers")
-    if command.target:
+    if command.target and command.several:
+        parser.add_argument("target", nargs="*", metavar=command.target, help="the daemons, one after the other")
+    elif command.target:
         parser.add_argument("target", metavar=command.target, help="the daemon")
+    if command.takes_all:
+        parser.add_argument("--all", action="store_true", help="all that this user has started by name")
     if command.adds:
         getattr(_module(command), command.adds)(parser)
     return parser

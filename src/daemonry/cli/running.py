@@ -275,6 +275,8 @@ def _last_words_in(context: Program | Supervisor, number: int, path: str) -> lis
 
 def restart(options: argparse.Namespace, screen: Screen) -> int:
     """Stop a daemon, if it runs, and start it: as it was started last, or as is said behind ``--``."""
+    if options.all or (not options.has_program and len(options.words) > 1):
+        return _restart_several(options, screen)
     from .steering import stop_target
 
     schedule = options.schedule
@@ -287,6 +289,19 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
     _planned(_context(options, foreground=False))
     stop_target(target, schedule, screen)
     return start(options, screen)
+
+
+def _restart_several(options: argparse.Namespace, screen: Screen) -> int:
+    if options.all and (options.words or options.name):
+        raise Refusal("--all names all daemons, each as it was started: give no name and no program with it", USAGE)
+    from .commands import carry_out
+    from .several import each_apart, wanted
+
+    def restart_one(daemon: str | Target) -> int:
+        options.words, options.all = [daemon], False
+        return carry_out(restart, options)
+
+    return each_apart(wanted(options.words, options.all), restart_one)
 
 
 def _as_before(options: argparse.Namespace) -> argparse.Namespace:
