@@ -69,9 +69,13 @@ def drafted(target: Target | None, words: list[str]) -> Iterator[Memory | None]:
             memory.forget()
 
 
-def recall(target: Target) -> dict[str, Any]:
+_ADVICE = "say it again, after --"
+
+
+def recall(target: Target, advice: str = _ADVICE) -> dict[str, Any]:
     """Return what was kept.
 
+    :param advice: what to tell the user otherwise.
     :raises ControlError: when nothing was, or others can have written it.
     """
     try:
@@ -79,11 +83,11 @@ def recall(target: Target) -> dict[str, Any]:
         kept: Any = json.loads(data) if data is not None else None
     except (OSError, ValueError, RecursionError) as error:
         why = f" ({error.strerror})" if isinstance(error, OSError) else ""
-        raise _is_unknown(target, f"{target.memory} can't be read{why}") from error
+        raise _is_unknown(target, advice, f"{target.memory} can't be read{why}") from error
     if data is None:
-        raise _is_unknown(target)
+        raise _is_unknown(target, advice)
     if not _is_memory(kept):
-        raise _is_unknown(target, f"{target.memory} is not what `daemonry start` has written")
+        raise _is_unknown(target, advice, f"{target.memory} is not what `daemonry start` has written")
     known: dict[str, Any] = kept
     return known
 
@@ -103,9 +107,9 @@ def _bytes_of(path: str) -> bytes | None:
         return file.read()
 
 
-def _is_unknown(target: Target, reason: str | None = None) -> ControlError:
+def _is_unknown(target: Target, advice: str, reason: str | None = None) -> ControlError:
     why = f": {reason}" if reason is not None else ""
-    message = f"nobody knows how {target.title} was started{why}; say it again, after --"
+    message = f"nobody knows how {target.title} was started{why}; {advice}"
     return ControlError(None, message, target.pidfile)
 
 
@@ -127,5 +131,5 @@ def enter(target: Target, kept: dict[str, Any]) -> None:
         found = os.fstat(fd)
         is_same = (found.st_uid, found.st_ino) == (kept.get("owner"), kept.get("inode"))
         if found.st_uid not in (0, os.geteuid()) and not is_same:
-            raise _is_unknown(target, f"{kept['directory']}, where that was, is another directory now")
+            raise _is_unknown(target, _ADVICE, f"{kept['directory']}, where that was, is another directory now")
         os.fchdir(fd)

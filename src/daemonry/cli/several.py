@@ -24,7 +24,8 @@ def in_turn(options: argparse.Namespace, act: Callable[[], int]) -> int:
     :param act: does it for the daemon that ``options.target`` is by then.
     """
     status = DONE
-    for options.target in wanted(options.target, getattr(options, "all", False)):
+    for target in wanted(options.target, getattr(options, "all", False)):
+        options.target = target
         own = act()
         status = status or own
         if own in (USAGE, _INTERRUPTED):  # which the next one would be told as well
