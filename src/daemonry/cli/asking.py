@@ -45,7 +45,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_logs(parser: argparse.ArgumentParser) -> None:
     """Add what ``logs`` takes."""
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=_count, default=10, metavar="N", help="the last N lines (default: 10)")
+    parser.add_argument("-n", "--lines", type=_count, metavar="N", help="the last N lines (default: 10, or all since)")
+    parser.add_argument(
+        "--since", type=_moment, metavar="TIME", help="the lines since 08:00, or '2026-11-27 08:00', or for 10m"
+    )
 
 
 def _count(text: str) -> int:
@@ -54,7 +57,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
-_count.__name__ = "number of lines"  # argparse shows it in "invalid ... value: 'x'"
+def _moment(text: str) -> float:
+    from .since import moment
+
+    return moment(text)
+
+
+# argparse shows these in "invalid ... value: 'x'".
+_count.__name__ = "number of lines"
+_moment.__name__ = "time (08:00, 2026-11-27 08:00) or length of time (10m, 1h30m)"
 
 
 def status(options: argparse.Namespace, screen: Screen) -> int:
@@ -131,10 +142,21 @@ def logs(options: argparse.Namespace, screen: Screen) -> int:
         except OSError:  # it is being moved, or the daemon has ended, and its log is where it was
             return None
 
-    end = log_view.copy(fd, log_view.start_of_last(fd, options.lines), screen.pass_on)
+    end = log_view.copy(fd, _start_of(options, fd, target.title), screen.pass_on)
     if options.follow:
         log_view.follow(fd, end, screen.pass_on, look)
     return DONE
+
+
+def _start_of(options: argparse.Namespace, fd: int, title: str) -> int:
+    from . import log_view
+
+    if options.since is None:
+        return log_view.start_of_last(fd, 10 if options.lines is None else options.lines)
+    from .since import start_since
+
+    since = start_since(fd, options.since, title)
+    return since if options.lines is None else max(since, log_view.start_of_last(fd, options.lines))
 
 
 def doctor(options: argparse.Namespace, screen: Screen) -> int:

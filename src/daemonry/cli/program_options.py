@@ -117,6 +117,9 @@ def _add_restart(group: argparse._ArgumentGroup) -> None:
         metavar="N/SECONDS",
         help="give up when it would be started again more often than that (default: 5/60)",
     )
+    group.add_argument(
+        "--timestamps", action="store_true", help="with --restart, write the time before each line of its log"
+    )
 
 
 def _name(text: str) -> str:
@@ -160,6 +163,8 @@ def _seconds(text: str) -> float:
 
 def _rate(text: str) -> tuple[int, float]:
     count, _, seconds = text.partition("/")
+    if int(count) < 0:
+        raise ValueError(text)
     return int(count), _seconds(seconds)
 
 

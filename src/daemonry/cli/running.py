@@ -126,14 +126,19 @@ def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervi
         places.make_directories(target)
     settings["pidfile"] = _pidfile(options)
     if not options.restart:
+        if options.timestamps:
+            reason = "without a supervisor the program itself writes its log"
+            raise Refusal(f"--timestamps takes --restart: {reason}", USAGE)
         from .program import Program
 
         return Program(path, options.words, _readiness(options), **settings)
+    from .stamps import AsWritten, Stamped
     from .supervisor import Policy, Supervisor
 
     most, window = options.restart_limit
     policy = Policy(on_failure=options.restart == "on-failure", pause=options.restart_pause, most=most, window=window)
-    return Supervisor(path, options.words, _readiness(options), policy, **settings)
+    form = Stamped if options.timestamps else AsWritten
+    return Supervisor(path, options.words, _readiness(options), policy, form, **settings)
 
 
 def _target(options: argparse.Namespace) -> Target | None:

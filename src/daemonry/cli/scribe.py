@@ -12,6 +12,7 @@ from ..descriptors import close_all_except
 from ..forks import fork
 from ..hold import signals_held_off
 from ..report import pipe
+from .stamps import AsWritten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +32,17 @@ class Scribe:
     :param outputs: the pipes that are read, each with the stream that is written.
     :param streams: the streams of the supervisor that lead into them.
     :param reopen: opens the files of the streams again; called in the other process.
+    :param form: what becomes of the lines.
     """
 
-    def __init__(self, outputs: Mapping[int, int], streams: Iterable[int], reopen: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        outputs: Mapping[int, int],
+        streams: Iterable[int],
+        reopen: Callable[[], object],
+        form: type[AsWritten] = AsWritten,
+    ) -> None:
+        self._form = form
         self._outputs = dict(outputs)
         self._streams = tuple(streams)
         self._reopen = reopen
@@ -45,7 +54,7 @@ class Scribe:
         with signals_held_off():
             self._pid = fork()
             if self._pid == 0:
-                _Scribe(orders[0], self._outputs, self._reopen).write_all(first)
+                _Scribe(orders[0], self._outputs, self._reopen, self._form).write_all(first)
         os.close(orders[0])
         os.set_blocking(orders[1], False)
         self._orders = orders[1]
@@ -90,12 +99,17 @@ class Scribe:
 class _Scribe:
     """The process that writes. It waits as long as a write takes, and so does the program, as with a log of its own."""
 
-    def __init__(self, orders: int, outputs: Mapping[int, int], reopen: Callable[[], object]) -> None:
+    def __init__(
+        self, orders: int, outputs: Mapping[int, int], reopen: Callable[[], object], form: type[AsWritten]
+    ) -> None:
         self._orders = orders
         self._outputs = outputs
         self._reopen = reopen
         self._lost = dict.fromkeys((1, 2), 0)
         self._why = ""
+        self._forms = {stream: form() for stream in outputs.values()}
+        # Both streams lead to one file where they have one pipe.
+        self._forms.setdefault(2, self._forms.get(1, form()))
 
     def write_all(self, first: Callable[[], object]) -> NoReturn:
         """Write until the supervisor has ended.
@@ -128,7 +142,8 @@ class _Scribe:
                 data = os.read(fd, _PIECE)
                 if not data:
                     return
-                self._write(self._outputs[fd], data)
+                stream = self._outputs[fd]
+                self._write(stream, self._forms[stream].put(data))
 
     def _obey(self) -> bool:
         """Do what the supervisor wants done; return whether it is still there."""
@@ -138,14 +153,14 @@ class _Scribe:
             if word == b"reopen":
                 self._reopen()
             else:
-                self._write(2, text + b"\n")
+                self._write(2, self._forms[2].line(text + b"\n"))
         return orders != b""
 
     def _write(self, stream: int, data: bytes) -> None:
         """Write all of it; what can't be is counted, for it is not worth the program's life, and told of later."""
         if self._lost[stream]:
             told = b"daemonry: %d bytes could not be written: %s\n" % (self._lost[stream], self._why.encode())
-            if self._left_of(stream, told):
+            if self._left_of(stream, self._forms[stream].line(told)):
                 self._lost[stream] += len(data)
                 return
             self._lost[stream] = 0

@@ -20,6 +20,7 @@ from . import hints
 from .guard import Guarded
 from .program import ProgramContext
 from .scribe import Scribe
+from .stamps import AsWritten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,11 +74,23 @@ class Pace:
 
 
 class Supervisor(ProgramContext):
-    """Keeps the program running in the body of its with-block."""
+    """Keeps the program running in the body of its with-block.
 
-    def __init__(self, path: str, words: list[str], readiness: Readiness, policy: Policy, **options: Any) -> None:
+    :param form: what becomes of the lines of its logs.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        words: list[str],
+        readiness: Readiness,
+        policy: Policy,
+        form: type[AsWritten] = AsWritten,
+        **options: Any,
+    ) -> None:
         super().__init__(path, words, readiness, **options)
         self.policy = policy
+        self.form = form
         # Asked for now: it can't be found any more inside another root directory.
         self.control_process = libc.prctl()
 
@@ -148,7 +161,7 @@ class _Watch:
     def __enter__(self) -> _Watch:
         self._listen_to_signals()
         ends = self._open_pipes()
-        self.scribe = Scribe(self._outputs, ends, self._supervisor.reopen_streams)
+        self.scribe = Scribe(self._outputs, ends, self._supervisor.reopen_streams, self._supervisor.form)
         # From here on the streams of this process, and of the program, lead to the one that writes.
         for stream, end in ends.items():
             put(end, stream, inheritable=True)
