@@ -604,32 +604,6 @@ def test_restart_of_a_name_whose_memory_cannot_be_read_says_so(daemonry: Daemonr
     assert "say it again, after --" in told
 
 
-def test_plan_names_every_step_and_takes_none(daemonry: Daemonry) -> None:
-    words = ("--name", daemonry.name, "--umask", "027", *SLEEP)
-    lines = daemonry("plan", *words).check().stdout.splitlines()
-    steps = {each["step"]: each["value"] for each in json.loads(daemonry("plan", "--json", *words).check().stdout)}
-    from daemonry import DaemonContext
-
-    assert list(steps) == [*DaemonContext.steps, "run_program"]
-    assert [line.partition(":")[0] for line in lines] == list(steps)
-    assert steps["lock_pidfile"] == str(daemonry.pidfile())
-    assert steps["set_umask"] == "0o027"
-    assert steps["run_program"] == f"{shutil.which('sleep')} 60"
-    assert str(daemonry.log()) in str(steps["redirect_streams"])
-    assert daemonry.daemons.alive() == []
-    assert not daemonry.log().exists()
-    assert daemonry.left() == []
-
-
-def test_plan_refuses_what_start_would_refuse(daemonry: Daemonry) -> None:
-    daemonry("plan", "--", "no-such-program-here").check(5)
-    daemonry("plan").check(2)
-    daemonry("plan", "--umask", "9", *SLEEP).check(2)
-    refused = daemonry("plan", "--user", "no-such-user", *SLEEP).check(2).stderr
-    assert refused.startswith("daemonry: cannot start the daemon: --user: ")
-    assert json.loads(daemonry("plan", "--json", "--restart", *SLEEP).check().stdout)[-1]["step"] == "supervise"
-
-
 # In the foreground
 
 

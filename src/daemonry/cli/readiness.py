@@ -38,6 +38,10 @@ class Settled:
         """Return whether the program is up; false when it has ended."""
         return not ended(self._seconds)
 
+    def when_up(self) -> str:
+        """Return what is waited for, with the flag that says so."""
+        return f"when it has run {self._seconds:g} s without ending (--settle; or see --wait-port, --notify)"
+
     def when_late(self) -> str:
         """Return what to say when it was not up in time."""
         return ""
@@ -72,6 +76,10 @@ class Accepting:
             if ended(_ROUND):
                 return False
         return True
+
+    def when_up(self) -> str:
+        """Return what is waited for, with the flag that says so."""
+        return f"when its port {self.port} accepts connections at 127.0.0.1 or ::1 (--wait-port)"
 
     def when_late(self) -> str:
         """Return what to say when it was not up in time."""
@@ -136,6 +144,10 @@ class Notified:
             return False
         finally:
             self.close()
+
+    def when_up(self) -> str:
+        """Return what is waited for, with the flag that says so."""
+        return "when it says READY=1 (--notify)"
 
     def when_late(self) -> str:
         """Return what to say when it was not up in time."""

@@ -324,16 +324,20 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def plan(options: argparse.Namespace, screen: Screen) -> int:
-    """Print the steps that ``start`` would take for the same flags."""
+    """Tell what ``start`` would do with the same flags, or refuse."""
+    from . import planned
+    from .screen import table
+
     program_options.give_place(options)
+    _refuse_running(_target(options))
+    _refuse_taken_port(options)
     context = _context(options, foreground=False)
-    steps = {step.name: None if step.value is None else str(step.value) for step in _planned(context)}
-    steps["supervise" if options.restart else "run_program"] = " ".join((context.path, *context.words[1:]))
+    rows = [*planned.rows(_planned(context), context, options)]
     if options.json:
-        screen.answer_json([{"step": name, "value": value} for name, value in steps.items()])
+        screen.answer_json([{"step": step, "what": what or None, "value": value} for step, what, value in rows])
     else:
-        for name, value in steps.items():
-            screen.answer(name if value is None else f"{name}: {value}")
+        for line in table([(what, str(value)) for _, what, value in rows if what]):
+            screen.answer(line)
     return DONE
 
 
