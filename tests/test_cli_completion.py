@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -40,7 +42,7 @@ def test_a_command_that_takes_a_daemon_offers_names_and_flags(daemonry: Daemonry
     assert answers(daemonry, "start", begun) == []
     assert answers(daemonry, "status", "--") == ["--help", "--quiet", "--json"]
     assert answers(daemonry, "start", "--wait") == ["--wait-port"]
-    assert answers(daemonry, "completion", "") == ["bash", "zsh", "fish"]
+    assert answers(daemonry, "completion", "") == ["bash", "fish", "zsh"]
     daemonry.stop()
 
 
@@ -49,6 +51,20 @@ def test_what_a_flag_takes_is_offered_behind_it(daemonry: Daemonry) -> None:
     assert answers(daemonry, "unit", "--manager", "") == ["systemd", "launchd", "openrc", "runit", "s6"]
     assert answers(daemonry, "unit", "--type", "not") == ["notify", "notify-reload"]
     assert answers(daemonry, "unit", "--manager", "s6", "--pa") == ["--part"]
+
+
+def test_names_of_daemons_users_groups_and_signals_stand_where_they_are_meant(daemonry: Daemonry) -> None:
+    """Behind each daemon there may be another one; a signal is called as `kill -l` calls it."""
+    daemonry.start(*SLEEP)
+    begun, user, group = daemonry.name[:-2], pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(0).gr_name
+    assert answers(daemonry, "stop", "other", begun) == [daemonry.name]
+    assert answers(daemonry, "restart", "other", begun) == [daemonry.name]
+    assert answers(daemonry, "restart", "--name", begun) == [daemonry.name]
+    assert user in answers(daemonry, "start", "--user", user[:2])
+    assert group in answers(daemonry, "start", "--group", "")
+    assert answers(daemonry, "signal", daemonry.name, "USR") == ["USR1", "USR2"]
+    assert "--output" not in answers(daemonry, "start", "--user", "-")
+    daemonry.stop()
 
 
 def test_what_is_the_programs_own_is_not_completed(daemonry: Daemonry) -> None:
@@ -109,7 +125,17 @@ def test_bash_completes(daemonry: Daemonry) -> None:
     assert told_by(daemonry, *bash, "") == [*COMMANDS]
     assert told_by(daemonry, *bash, "start", "--re") == ["--restart", "--restart-pause", "--restart-limit"]
     assert told_by(daemonry, *bash, "stop", daemonry.name[:-2]) == [daemonry.name]
+    assert set(told_by(daemonry, *bash, "start", "--name", "web", "--", "daemon")) >= {"daemonry"}
     daemonry.stop()
+
+
+def test_bash_completes_the_programs_words_as_the_programs(daemonry: Daemonry) -> None:
+    """Where there is what every distribution's completions are made on: its older name, and the one since 2.12."""
+    for name in ("_command_offset", "_comp_command_offset"):
+        offset = f'{name}() {{ COMPREPLY=("behind $1 of ${{COMP_WORDS[*]}}"); }}'
+        script = BASH.replace("COMPREPLY=()\n", f"COMPREPLY=()\n{offset}\n")
+        bash = (shell("bash"), "--norc", "-c", script, "bash", "daemonry", "start", "--name", "web", "--")
+        assert told_by(daemonry, *bash, "ls", "-") == ["behind 5 of daemonry start --name web -- ls -"]
 
 
 def test_fish_completes(daemonry: Daemonry) -> None:
@@ -126,6 +152,8 @@ def test_fish_completes(daemonry: Daemonry) -> None:
     assert completed("daemonry start --re") == ["--restart", "--restart-limit", "--restart-pause"]
     assert completed(f"daemonry stop {daemonry.name[:-2]}") == [daemonry.name]
     assert "start.out" in completed("daemonry start --output sta")
+    assert {"start", "status"} <= set(completed("daemonry start --name web -- daemonry sta"))
+    assert "start.out" in completed("daemonry start -- ls -l sta")
     daemonry.stop()
 
 
@@ -140,6 +168,10 @@ def test_zsh_completes(daemonry: Daemonry) -> None:
     terminal.read_until("daemonry status ")
     terminal.write(f"{daemonry.name[:-2]}\t\n")
     terminal.read_until(f"{daemonry.name}: running, process {daemonry.pid()} (")
+    terminal.write("daemonry plan --umask 0 -- daemonry lis\t")
+    terminal.read_until("-- daemonry list ")
+    terminal.write("--json\n")
+    terminal.read_until(" list --json\r\n")
     terminal.write("exit\n")
     assert terminal.wait() in (0, -signal.SIGHUP)
     daemonry.stop()

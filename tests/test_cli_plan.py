@@ -37,7 +37,7 @@ def test_plan_tells_in_an_operators_words_what_would_be_and_does_nothing(daemonr
     assert told["program"] == f"{shutil.which('sleep')} 60"
     assert str(daemonry.log()) in told["streams"]
     assert not set(told) & {*DaemonContext.steps, "root directory", "process 1"}
-    assert not any(word in "".join(told.values()) for word in ("files_preserve", "ready()", "body", "RLIMIT"))
+    assert not any(word in "".join(told.values()) for word in ("files_preserve", "ready()", "the body", "RLIMIT"))
     assert daemonry.daemons.alive() == []
     assert not daemonry.log().exists()
     assert daemonry.left() == []

@@ -13,12 +13,33 @@ if TYPE_CHECKING:
 
     from .screen import Screen
 
-# The words are found by the command itself, so that no list of flags in three languages can be out of date.
+# The words are found by the command itself, so that no list of flags in three languages can be out of date. What stands
+# behind -- is another command, which the shell completes as if it stood alone.
 SCRIPTS = {
     "bash": """\
 _daemonry() {
+    local at
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        if [[ ${COMP_WORDS[at]} == -- ]]; then
+            _daemonry_program $((at + 1))
+            return
+        fi
+    done
     local IFS=$'\\n'
     COMPREPLY=($(daemonry complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+}
+_daemonry_program() {
+    local name
+    for name in _comp_command_offset _command_offset; do
+        if declare -F "$name" >/dev/null; then
+            "$name" "$1"
+            return
+        fi
+    done
+    if ((COMP_CWORD == $1)); then
+        local IFS=$'\\n'
+        COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+    fi
 }
 complete -o bashdefault -o default -F _daemonry daemonry
 """,
@@ -26,14 +47,30 @@ complete -o bashdefault -o default -F _daemonry daemonry
 #compdef daemonry
 _daemonry() {
     local -a candidates
+    local at=${words[(i)--]}
+    if (( at < CURRENT )); then
+        shift at words
+        (( CURRENT -= at ))
+        _normal
+        return
+    fi
     candidates=(${(f)"$(daemonry complete "${(@)words[2,CURRENT]}" 2>/dev/null)"})
     if (( $#candidates )); then compadd -a candidates; else _files; fi
 }
 compdef _daemonry daemonry
 """,
     "fish": """\
+function __daemonry_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -l at (contains -i -- -- $words[..-2])
+    if set -q at[1]
+        complete -C (string join -- ' ' (string escape -- $words[(math $at + 1)..-2]) $words[-1])
+    else
+        daemonry complete $words[2..] 2>/dev/null
+    end
+end
 complete -c daemonry -n __fish_use_subcommand -f
-complete -c daemonry -a '(daemonry complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+complete -c daemonry -a '(__daemonry_complete)'
 """,
 }
 
@@ -65,14 +102,41 @@ def _candidates(before: list[str]) -> Iterable[str]:
         return []
     actions = parser_of(before[0])._actions
     asked = next((action for action in actions if before[-1] in action.option_strings), None)
-    if asked is not None and asked.choices and asked.nargs is None:
-        return [*asked.choices]
+    if asked is not None and asked.nargs is None:
+        values = [*(asked.choices or _values_of(asked))]
+        if values:
+            return values
     flags = [flag for action in actions for flag in action.option_strings]
-    if before[0] == "completion":
-        return [*SCRIPTS, *flags]
-    names = [target.title for target in places.all_named()] if _takes_name(before) else []
-    return [*names, *flags]
+    positionals = [
+        each for action in actions if not action.option_strings for each in action.choices or _values_of(action)
+    ]
+    names = _names() if before[0] == "restart" else []
+    return [*names, *positionals, *flags]
 
 
-def _takes_name(before: list[str]) -> bool:
-    return bool(COMMANDS[before[0]].target) or before[0] == "restart"
+def _values_of(action: argparse.Action) -> Iterable[str]:
+    """Return what may stand for a flag's value, or for another word; nothing where that is the shell's to know."""
+    find = {"target": _names, "name": _names, "user": _users, "group": _groups, "signal": _signals}.get(action.dest)
+    return find() if find is not None else []
+
+
+def _names() -> Iterable[str]:
+    return [target.title for target in places.all_named()]
+
+
+def _users() -> Iterable[str]:
+    import pwd
+
+    return [each.pw_name for each in pwd.getpwall()]
+
+
+def _groups() -> Iterable[str]:
+    import grp
+
+    return [each.gr_name for each in grp.getgrall()]
+
+
+def _signals() -> Iterable[str]:
+    import signal
+
+    return [each.name[3:] for each in signal.Signals]
