@@ -10,7 +10,7 @@ project = "daemonry"
 release = version_of("daemonry")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["sphinx.ext.autodoc", "commands", "measured", "reliability", "steps", "units"]
+extensions = ["sphinx.ext.autodoc", "beside", "commands", "measured", "reliability", "steps", "units"]
 exclude_patterns = ["_build", "_ext"]
 
 # Every reference has to lead somewhere.
