@@ -55,12 +55,13 @@ def test_the_overview_is_what_a_lost_user_gets(daemonry: Daemonry, words: list[s
 
 
 def test_the_version_is_told(daemonry: Daemonry) -> None:
-    """--version says the package's, and that there is none where it only lies on the path."""
+    """-V or --version says the package's, and that there is none where it only lies on the path."""
     try:
         expected = version("daemonry")
     except PackageNotFoundError:
         expected = "(not installed)"
-    assert daemonry("--version").check().stdout == f"daemonry {expected}\n"
+    for word in ("-V", "--version"):
+        assert daemonry(word).check().stdout == f"daemonry {expected}\n"
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

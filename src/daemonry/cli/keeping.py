@@ -52,7 +52,7 @@ class Started:
         import shlex
 
         # `restart` with a program is a start as well, and what it was told for the stop before is no flag of a start.
-        verb = "restart" if any(word.startswith("--schedule") for word in self._split()[0]) else "start"
+        verb = "start" if self._given().keys() <= _flags_of("start") else "restart"
         return f"cd {shlex.quote(self._directory)} && {shlex.join(['daemonry', verb, *self._words])}"
 
     def files(self) -> Iterator[tuple[str, str, str]]:
@@ -106,6 +106,12 @@ class Started:
         from .commands import parser_of
 
         return parser_of("restart")  # which takes what `start` takes, and what may be kept of a restart
+
+
+def _flags_of(command: str) -> set[str]:
+    from .commands import parser_of
+
+    return {flag for action in parser_of(command)._actions for flag in action.option_strings}
 
 
 def _values_of(value: object) -> list[str]:
