@@ -34,8 +34,9 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
         screen.answer_json(started.facts())
         return DONE
     screen.answer(paint(started.command(), "strong"))
-    for line in table([*started.files(), *started.flags()]):
-        screen.answer(f"  {line}")
+    for rows in (started.files(), started.flags()):
+        for line in table([*rows]):
+            screen.answer(f"  {line}")
     return DONE
 
 
@@ -55,13 +56,13 @@ class Started:
         verb = "start" if self._given().keys() <= _flags_of("start") else "restart"
         return f"cd {shlex.quote(self._directory)} && {shlex.join(['daemonry', verb, *self._words])}"
 
-    def files(self) -> Iterator[tuple[str, str, str]]:
+    def files(self) -> Iterator[tuple[str, str]]:
         """Yield its places, each behind what it is."""
-        yield "pidfile", self._path("--pidfile") or self._target.pidfile, ""
+        yield "pidfile", self._path("--pidfile") or self._target.pidfile
         usual = self._path("--output") or self._target.log or os.devnull
         for log in dict.fromkeys(self._path(stream) or usual for stream in ("--stdout", "--stderr")):
-            yield "log", log, ""
-        yield "kept in", self._target.memory or "", ""
+            yield "log", log
+        yield "kept in", self._target.memory or ""
 
     def _path(self, flag: str) -> str | None:
         given = self._given().get(flag)
@@ -83,7 +84,7 @@ class Started:
             "directory": self._directory,
             "program": self._split()[1],
             "flags": self._given(),
-            "files": [{"kind": kind, "path": path} for kind, path, _ in self.files()],
+            "files": [{"kind": kind, "path": path} for kind, path in self.files()],
         }
 
     def _split(self) -> tuple[list[str], list[str]]:
