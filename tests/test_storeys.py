@@ -57,7 +57,7 @@ STOREYS = (
         "watchdog",
     },
     {"schedule", "misspelt", "identity", "saved_streams"},
-    {"options", "plan", "failures"},
+    {"options", "plan", "failures", "stopping"},
     {"ending"},
     {"lifecycle"},
     {"context"},

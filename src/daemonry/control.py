@@ -7,9 +7,9 @@ import os
 import signal
 import time
 
-from . import process
+from . import process, seal
 from .errors import ControlError, NotRunning, StillRunning
-from .pidfile_reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened
+from .pidfile_reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
 from .record import Record
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .pidfile_reading import Place
     from .schedule import Item, Schedule
+    from .stopping import Others
 
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
 
@@ -31,7 +32,9 @@ __all__ = [
     "find",
     "find_surely",
     "has_crashed",
+    "number_left",
     "remove_left_over",
+    "was_written_by",
 ]
 
 DEFAULT_SCHEDULE = "TERM/30/KILL/5"
@@ -181,40 +184,41 @@ class Daemon(Record):
         self.signal(signal.SIGHUP)
 
     def stop(
-        self, schedule: str | float | Schedule = DEFAULT_SCHEDULE, told: Callable[[Item], object] | None = None
+        self,
+        schedule: str | float | Schedule = DEFAULT_SCHEDULE,
+        told: Callable[[Item], object] | None = None,
+        others: Others | None = None,
     ) -> None:
         """End it, and return as soon as it has ended; at once when it has ended before.
 
         :param schedule: the signals to send, and the seconds to wait after each, as start-stop-daemon(8) writes them; a
             number of seconds means ``TERM``, that time, ``KILL``, that time.
         :param told: called with each item of the schedule as it is begun.
+        :param others: what is to be ended with it, by the same schedule.
         :raises ValueError: for a schedule that says nothing.
-        :raises StillRunning: when it runs at the schedule's end.
+        :raises StillRunning: when it, or one of the others, runs at the schedule's end.
         :raises ControlError: when this user may not.
         """
-        from .schedule import Send, parse
+        from .schedule import parse
+        from .stopping import Others, Stopping, go_on
 
-        by_pidfile = True
-        for item in parse(schedule).items():
-            if told is not None:
-                told(item)
-            if isinstance(item, Send):
-                if not self._send(item.signum, by_pidfile) and not self.is_running:
-                    return
-                self._continue()
-                # It may have given its pidfile back by now, and hang in what it does after that.
-                by_pidfile = False
-            elif self.wait(item.seconds):
+        whole = others or Others()
+        told_once = False
+
+        def send(to: process.Process, signum: int) -> None:
+            nonlocal told_once
+            if to is not self.process:
+                whole.deliver(to, signum)
                 return
-        raise StillRunning(
-            errno.ETIMEDOUT, f"{self.process} still runs after {parse(schedule)}", self.pidfile, self.pid
-        )
+            self._send(signum, by_pidfile=not told_once)
+            # It may have given its pidfile back by now, and hang in what it does after that.
+            told_once = True
+            go_on(to)
 
-    def _continue(self) -> None:
-        """Let it go on if it is stopped: no other signal but SIGKILL would be delivered to it."""
-        now = process.look(self.pid)
-        if now is not None and now.state in "Tt":
-            self._send(signal.SIGCONT, by_pidfile=False)
+        def remaining() -> list[process.Process]:
+            return [*([self.process] if self.is_running else ()), *whole.remaining()]
+
+        Stopping(remaining, send, self.pidfile).follow(parse(schedule), told or bool)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; answer whether it has. Wakes at its exit.
@@ -268,6 +272,26 @@ def _surely(path: str) -> _Look:
         reason = f"it names {found.supposed}, and nothing shows that this is the daemon; if it is not, remove the file"
         raise _refusal(path, reason, pid=found.supposed.pid)
     return found
+
+
+def number_left(pidfile: AnyPath | Any) -> int | None:
+    """Return which number is in the pidfile, be its process alive or not; ``None`` for none, or where there is no file.
+
+    :raises OSError: when it can't be read.
+    """
+    with opened(_path_of(pidfile)) as found:
+        return None if found is None or fault_of(found[1], "") else pid_in(found[1])
+
+
+def was_written_by(pidfile: AnyPath | Any, pid: int, born: int) -> bool:
+    """Whether the pidfile bears the seal of this process, which may have ended.
+
+    :param born: what :class:`~daemonry.process.Process` says of its birth.
+    :raises OSError: when it can't be read.
+    """
+    with opened(_path_of(pidfile)) as found:
+        writer = process.Process(**{**process.unseen(pid).fields(), "born": born})
+        return found is not None and seal.fits(os.fstat(found[1]), writer, found[0].sealed_as)
 
 
 def remove_left_over(pidfile: AnyPath | Any) -> bool:
