@@ -260,10 +260,9 @@ def test_nobody_is_signalled_when_it_does_not_run(daemonry: Daemonry, words: lis
 
 def test_stop_of_one_that_does_not_run_is_no_error(daemonry: Daemonry) -> None:
     """What is not running is stopped already, be its directory missing or its pidfile left; that one is removed."""
-    assert daemonry("stop", daemonry.name).check().stderr == f"{daemonry.name}: not running\n"
     daemonry("stop", "nowhere/at/all.pid").check()
     daemonry.daemons.stop(daemonry.start(*SLEEP), signal.SIGKILL)
-    daemonry("stop", daemonry.name).check()
+    assert daemonry("stop", daemonry.name).check().stderr == f"{daemonry.name}: not running\n"
     assert not daemonry.pidfile().exists()
 
 
@@ -279,7 +278,7 @@ def test_stop_that_fails_says_so(daemonry: Daemonry) -> None:
     """A daemon that outlives the schedule is an error that names it, and runs on."""
     pid = daemonry.start(*DEAF)
     told = daemonry("stop", "--schedule", "TERM/0.1", daemonry.name).check(1)
-    assert told.stderr == f"daemonry: process {pid} (sh) still runs after TERM/0.1\n"
+    assert re.match(rf"daemonry: process {pid} \(sh\).* still runs? after TERM/0.1\n", told.stderr)
     assert is_alive(pid)
     daemonry("stop", "--schedule", "KILL/5", daemonry.name).check()
 

@@ -293,13 +293,14 @@ def test_one_that_makes_a_daemon_of_itself_has_failed(daemonry: Daemonry) -> Non
     assert daemonry.left() == []
 
 
-def test_one_that_leaves_the_session_is_named(daemonry: Daemonry) -> None:
-    """What is out of reach is told of by its number."""
-    text = 'setsid sleep 60 & while ! [ "$(cat /proc/$!/comm)" = sleep ]; do :; done; exit 0'
+def test_one_that_leaves_the_session_is_named_and_ended(daemonry: Daemonry) -> None:
+    """What the start itself can't reach is told of by its number, and then ended as what belongs to the daemon is."""
+    text = 'setsid sleep 60 & while ! [ "$(cat /proc/$!/comm)" = sleep ]; do :; done; echo $!; exit 0'
     failed = daemonry("start", "--name", daemonry.name, "--settle", "20", "--", "sh", "-c", text).check(1)
-    (stray,) = daemonry.daemons.alive()
+    stray = int(daemonry.log().read_text())
     assert f"still running: process {stray} (sleep), which left the daemon's session" in failed.stderr
-    daemonry.daemons.stop(stray)
+    assert f"had ended, and so has now what it left: process {stray} (sleep)" in failed.stderr
+    assert daemonry.daemons.alive() == []
 
 
 def test_one_with_a_name_that_is_no_text(daemonry: Daemonry) -> None:

@@ -151,7 +151,7 @@ def test_a_clean_environment_is_path_and_what_env_sets(daemonry: Daemonry) -> No
     pid = daemonry.start(*AT_ONCE, *flags, *SLEEP, env={"OTHER": "1"})
     found = facts_of(pid).environment
     marker = daemonry.marker.partition("=")[0]
-    assert set(found) - {"LC_CTYPE"} == {"PATH", "GIVEN", "DAEMONRY_PID", "PYTHONUNBUFFERED", marker}
+    assert set(found) - {"LC_CTYPE"} == {"PATH", "GIVEN", "DAEMONRY_PID", "DAEMONRY_DAEMON", "PYTHONUNBUFFERED", marker}
     daemonry.stop()
 
 

@@ -73,6 +73,23 @@ def flush_stdout() -> None:
             library.fflush(ctypes.c_void_p.in_dll(library, name))
 
 
+def blank_variable(name: str) -> None:
+    """Overwrite the value of a variable where others read it, in /proc/PID/environ: as this process was started with.
+
+    To be called before it is set anew, which would leave that value where it is. See proc_pid_environ(5).
+    """
+    try:
+        import ctypes
+
+        get = ctypes.CDLL(None).getenv
+    except (ImportError, OSError, AttributeError):
+        return
+    get.restype = ctypes.c_void_p
+    place = get(name.encode())
+    if place:
+        ctypes.memset(place, ord("-"), len(ctypes.string_at(place)))
+
+
 def prctl() -> Callable[[int, int], object] | None:
     """Return prctl(2) for an option and one number, or ``None`` where it is missing."""
     function = _function("prctl")

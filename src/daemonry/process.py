@@ -230,6 +230,19 @@ def children() -> list[Process]:
     return [process for process in everything() if process.parent == os.getpid() and process.alive]
 
 
+def descendants() -> list[Process]:
+    """Return the living processes below this one; none where there is no /proc."""
+    parents = {process.pid: process for process in everything()}
+    own = os.getpid()
+
+    def is_below(seen: Process | None) -> bool:
+        while seen is not None and seen.parent != own:
+            seen = parents.get(seen.parent)
+        return seen is not None
+
+    return [process for process in parents.values() if process.alive and is_below(process)]
+
+
 def program_become(pid: int) -> str | None:
     """Return the name of the program that a process has become since it was forked, ``None`` if it is a fork's copy.
 

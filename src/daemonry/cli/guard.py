@@ -18,17 +18,24 @@ from ..descriptors import close_all_except
 from ..forks import fork
 from ..hold import signals_held_off
 from ..report import pipe
-from ..witness import DYING
+from ..schedule import number_of
+from ..stopping import deliver
+from ..witness import DYING, GRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import FrameType
     from typing import NoReturn
 
+    from ..process import Process
+
     Control = Callable[[int, int], object]
 
+# The signals by which the program, and all that belongs to it, is to end.
+STOPS = tuple(map(number_of, ("TERM", "INT", "QUIT")))
 _ROUND = 0.05
+_MOST_NAMED = 5
 
 
 class Guarded:
@@ -37,21 +44,34 @@ class Guarded:
     :param path: its file, and ``words``, its name and arguments.
     :param passed: the descriptors above 2 that it gets.
     :param control: prctl(2), where there is one.
+    :param variables: what is set in its environment.
+    :param beside: answers which child of the supervisor's is no program's.
     :raises OSError: when it can't be executed, or no process forked.
 
     :ivar pid: ``int``, the program's number.
     :ivar fd: ``int``, a descriptor that can be read when :meth:`hear` has something to hear.
     :ivar code: ``int``, how the program has ended, as subprocess.Popen.returncode says it; ``None`` until then.
+    :ivar left: ``str``, a clause that says what it had left, ``""`` for nothing.
     """
 
-    def __init__(self, path: str, words: list[str], passed: Sequence[int], control: Control | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        words: list[str],
+        passed: Sequence[int],
+        control: Control | None,
+        variables: Mapping[str, str],
+        beside: Callable[[], int],
+    ) -> None:
         self.code: int | None = None
+        self.left = ""
+        self._beside = beside
         self._heard = b""
         orders, reports = pipe(), pipe()
         with signals_held_off():
             self._guard = fork()
             if self._guard == 0:
-                _Guard(orders[0], reports[1], control).watch(path, words, passed)
+                _Guard(orders[0], reports[1], control, variables).watch(path, words, passed)
         os.close(orders[0])
         os.close(reports[1])
         self._orders, self.fd = orders[1], reports[0]
@@ -60,7 +80,7 @@ class Guarded:
         self._born = found.born if found is not None else None
 
     def _number_of_program(self, path: str) -> int:
-        word, number = self._next_report()
+        word, number, _ = self._next_report()
         if word == "started":
             return number
         self._let_go()
@@ -68,24 +88,28 @@ class Guarded:
             raise OSError(number, os.strerror(number), path)
         raise OSError(None, "the process that was to start it failed, or was killed", path)
 
-    def _next_report(self) -> tuple[str, int]:
-        while b"\n" not in self._heard and (data := os.read(self.fd, 64)):
+    def _next_report(self) -> tuple[str, int, str]:
+        while b"\n" not in self._heard and (data := os.read(self.fd, 512)):
             self._heard += data
         line, _, self._heard = self._heard.partition(b"\n")
-        word, _, number = line.decode().partition(" ")
-        return word, int(number or 0)
+        word, _, rest = line.decode("utf-8", "replace").partition(" ")
+        number, _, text = rest.partition(" ")
+        return word, int(number or 0), text
 
     def hear(self) -> None:
         """Hear how the program has ended, when the descriptor can be read."""
-        word, number = self._next_report()
+        word, number, text = self._next_report()
         if word == "ended":
-            self.code = number
+            self.code, self.left = number, text
+            self._let_go()
         else:  # somebody has killed the guard, and nobody is there who could be told how the program ends
+            self._let_go()
             self._kill()
             self.code = -signal.SIGKILL
-        self._let_go()
 
     def _kill(self) -> None:
+        """Kill the program, and what the guard has left to this process."""
+
         def is_still_meant() -> bool:
             found = process.look(self.pid)
             return found is None or found.born == self._born
@@ -93,6 +117,7 @@ class Guarded:
         with suppress(PermissionError):
             process.send_signal(self.pid, signal.SIGKILL, is_still_meant)
         process.wait_for_exit(self.pid, DYING, self._born)
+        self.left = _told_of((), _end_children(self._beside))
 
     def signal(self, number: int) -> None:
         """Have a signal sent to the program, which can't be another process then."""
@@ -112,13 +137,19 @@ class Guarded:
 
 
 class _Guard:
-    """The process between: the program's parent."""
+    """The process between: the program's parent, and that of all that it, and what it has started, leaves.
 
-    def __init__(self, orders: int, reports: int, control: Control | None) -> None:
+    So it needn't look for what belongs to the program: when it has no children left, nothing does.
+    """
+
+    def __init__(self, orders: int, reports: int, control: Control | None, variables: Mapping[str, str]) -> None:
         self._orders = orders
         self._reports = reports
         self._control = control
+        self._variables = variables
         self._program = 0
+        self._code: int | None = None
+        self._spread: _Spread | None = None
 
     def watch(self, path: str, words: list[str], passed: Sequence[int]) -> NoReturn:
         """Start the program, and stay until it has ended, or the supervisor has, and it with him."""
@@ -163,7 +194,7 @@ class _Guard:
     def _become_program(self) -> None:
         """Run in the program's process, before it is the program."""
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.environ["DAEMONRY_PID"] = str(os.getpid())
+        os.environ.update(self._variables, DAEMONRY_PID=str(os.getpid()))
         if self._control is not None:
             # As long as it doesn't change its user, it ends also with a guard that is killed.
             self._control(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -178,47 +209,128 @@ class _Guard:
         poll = select.poll()
         poll.register(self._orders, select.POLLIN)
         poll.register(woken, select.POLLIN)
-        while True:
-            for fd, _ in poll.poll():
-                if fd == self._orders:
-                    self._obey()
-                else:
-                    with suppress(BlockingIOError):
-                        os.read(woken, 512)
-            code = self._reap()
-            if code is not None:
-                with suppress(BrokenPipeError):
-                    os.write(self._reports, b"ended %d\n" % code)
-                return
+        ending = None
+        while self._reap() and not (ending is not None and ending.is_over):
+            if self._code is not None:
+                ending = ending or _Ending(self._spread)
+                self._hear(poll.poll(ending.go_on()), woken)
+            else:
+                self._hear(poll.poll(), woken)
+        left = "" if ending is None else ending.told()
+        with suppress(BrokenPipeError):
+            os.write(self._reports, f"ended {self._code} {left}\n".encode())
+
+    def _hear(self, ready: list[tuple[int, int]], woken: int) -> None:
+        for fd, _ in ready:
+            if fd == self._orders:
+                self._obey()
+            else:
+                with suppress(BlockingIOError):
+                    os.read(woken, 512)
 
     def _obey(self) -> None:
         numbers = os.read(self._orders, 64)
         if not numbers:
             self._end_all()
         for number in numbers:
-            os.kill(self._program, number)  # our own child, which nobody has waited for yet
-
-    def _reap(self) -> int | None:
-        """Wait for the children that have ended; return how the program did, if it has."""
-        code = None
-        with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._program:
-                    code = os.waitstatus_to_exitcode(ended[1])
-        return code
+            if self._code is None:
+                os.kill(self._program, number)  # our own child, which nobody has waited for yet
+            if number in STOPS:
+                self._spread = _Spread(number)
+                self._spread.reach_all_but(self._program)
 
     def _end_all(self) -> NoReturn:
-        """Kill the program, then what it has left to this process, and so on, until nothing is left."""
-        deadline = time.monotonic() + DYING
-        children = {self._program}
-        while children and time.monotonic() < deadline:
-            for child in children:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(child, signal.SIGKILL)
-            process.wait_for_exit(next(iter(children)), _ROUND)
-            self._reap()
-            children = {each.pid for each in process.children()}
+        if self._code is None:
+            os.kill(self._program, signal.SIGKILL)
+        _end_children()
         os._exit(0)
+
+    def _reap(self) -> bool:
+        """Wait for the children that have ended, and note how the program did; return whether any are left."""
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._program:
+                    self._code = os.waitstatus_to_exitcode(ended[1])
+        except ChildProcessError:
+            return False
+        return True
+
+
+class _Spread:
+    """One signal for all that is below this process, once each."""
+
+    def __init__(self, signum: int) -> None:
+        self._signum = signum
+        self._reached: set[tuple[int, int]] = set()
+
+    def reach_all_but(self, pid: int = 0) -> list[Process]:
+        """Send it to those who have not had it yet; return them."""
+        reached = []
+        for each in process.descendants():
+            key = (each.pid, each.born)
+            if each.pid != pid and key not in self._reached:
+                self._reached.add(key)
+                reached.append(each)
+                with suppress(PermissionError):
+                    deliver(each, self._signum)
+        return reached
+
+
+class _Ending:
+    """The end of what a program has left.
+
+    :param spread: the signal by which all of it was to end; ``None`` where the program has ended of its own accord.
+    """
+
+    def __init__(self, spread: _Spread | None) -> None:
+        self._spread = spread or _Spread(signal.SIGTERM)
+        # Who has it stopped says how long that may take: his next signal will be the supervisor's end.
+        self._deadline = float("inf") if spread is not None else time.monotonic() + GRACE
+        self._ended: list[Process] = []
+        self._survivors: list[Process] = []
+        self.is_over = False
+
+    def go_on(self) -> float | None:
+        """Have those end who have joined what is left, or kill all; return for how many milliseconds to wait."""
+        self._ended += self._spread.reach_all_but()
+        left = max(0.0, self._deadline - time.monotonic())
+        if left == 0:
+            self._survivors = _end_children()
+            self.is_over = True
+        return None if left == float("inf") else left * 1000
+
+    def told(self) -> str:
+        """Return a clause that says what there was."""
+        return _told_of(self._ended, self._survivors)
+
+
+def _told_of(ended: Iterable[Process], survivors: Sequence[Process]) -> str:
+    gone = [each for each in ended if each not in survivors]
+    return _clause("what it left was ended", gone) + _clause("it left what can't be ended", survivors)
+
+
+def _clause(what: str, left: Sequence[Process]) -> str:
+    names = [str(each) for each in left[:_MOST_NAMED]] + ["..."] * (len(left) > _MOST_NAMED)
+    return f", and {what}: {', '.join(names)}" if left else ""
+
+
+def _end_children(beside: Callable[[], int] = int) -> list[Process]:
+    """Kill this process's children, then what they have left to it, and so on; return what can't be ended.
+
+    :param beside: answers which one is to stay.
+    """
+    deadline = time.monotonic() + DYING
+    while left := [each for each in process.children() if each.pid != beside()]:
+        if time.monotonic() > deadline:
+            break
+        for each in left:  # our own children, which nobody else waits for
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(each.pid, signal.SIGKILL)
+        process.wait_for_exit(left[0].pid, _ROUND)
+        for each in left:
+            with suppress(ChildProcessError):
+                os.waitpid(each.pid, os.WNOHANG)
+    return left
 
 
 def _ignore(_signum: int, _frame: FrameType | None) -> None:

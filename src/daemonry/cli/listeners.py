@@ -65,6 +65,24 @@ def listeners_of(program: int) -> list[Listener] | None:
     return list(found.values())
 
 
+def ports_of(pid: int) -> list[int]:
+    """Return the ports on which a process itself listens; none where that can't be told."""
+    listeners = {each.inode: each.port for each in all_listeners()}
+    with suppress(PermissionError):
+        return sorted({listeners[inode] for inode in _sockets_of(pid) if inode in listeners})
+    return []
+
+
+def holder_of(port: int) -> process.Process | None:
+    """Return a process that listens on a port, ``None`` where that can't be told."""
+    inodes = {each.inode for each in all_listeners() if each.port == port}
+    for each in process.everything() if inodes else ():
+        with suppress(PermissionError):
+            if inodes.intersection(_sockets_of(each.pid)):
+                return each
+    return None
+
+
 def _members(program: int) -> list[int]:
     """Return the program, those of its session, and its descendants."""
     everything = {each.pid: each for each in process.everything()}

@@ -54,8 +54,8 @@ class _Own:
         for name, function, adds, summary in (
             ("start", self._start, None, "start it as a daemon"),
             ("run", self._run, None, "run it in the foreground"),
-            ("stop", steering.stop, steering.add_stop, "stop it"),
-            ("restart", self._restart, steering.add_stop, "stop it, and start it again"),
+            ("stop", steering.stop, steering.add_schedule, "stop it"),
+            ("restart", self._restart, steering.add_schedule, "stop it, and start it again"),
             ("reload", steering.reload, None, "let it read its configuration again (SIGHUP)"),
             ("status", asking.status, asking.add_json, "tell whether it runs"),
             ("logs", asking.logs, asking.add_logs, "show what it has written"),

@@ -15,7 +15,7 @@ from ..forks import fork
 from ..hold import signals_held_off
 from ..report import Failed, pipe
 from ..signals import name_of
-from . import hints
+from . import belonging, cgroup, hints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class ProgramContext(DaemonContext):
     :ivar launched: called in the launcher when the program is up; it must not raise.
     :ivar ticks: ``bool``, whether messages that only say how long it has been waited are wanted.
     :ivar logs: what the launcher knows of the files that the program writes to.
+    :ivar mark: ``str``, by which what belongs to it is known, ``None`` in the foreground.
     :ivar started: ``str``, what the user is told when it is up; ``{pid}`` is its number.
     """
 
@@ -75,10 +76,20 @@ class ProgramContext(DaemonContext):
         self.ticks = False
         self.started = ""
         self.logs = LogNotes()
+        self.mark: str | None = None
 
     def show_progress(self, text: str) -> None:
         """Show what the program, or who waits for it, has to say."""
         self.show(text)
+
+    def detach(self) -> None:
+        """Become a daemon's process, with a cgroup of its own where this user may make one."""
+        place = cgroup.place_for_new() if self.detach_process else None
+        super().detach()
+        if self.detach_process:
+            self.mark = belonging.mark_of_this_process()
+        if place is not None and self.mark is not None:
+            cgroup.join_new(place, self.mark)
 
     def redirect_streams(self) -> None:
         """Point the streams where they shall point, and note for the launcher which files they are now."""
@@ -103,6 +114,8 @@ class Program(ProgramContext):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.environ["DAEMONRY_PID"] = str(os.getpid())
+        if self.mark is not None:
+            os.environ[belonging.MARK] = self.mark
         with self._herald():
             self._execute()
 

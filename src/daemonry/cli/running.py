@@ -7,7 +7,7 @@ import signal
 from contextlib import contextmanager
 from functools import partial
 
-from ..control import find_surely, remove_left_over
+from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
 from ..report import printable
 from . import memory, places, program_options
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..plan import PlannedStep
+    from ..process import Process
     from .memory import Memory
     from .places import Target
     from .program import Program, Readiness
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # Lines of its log that a program which failed to start is shown with.
 _LAST_LINES = 10
+# For what a start has left that has failed.
+_AFTER_FAILURE = "TERM/5/KILL/5"
 # The flags whose options the context calls otherwise.
 _FLAGS = {
     "uid": "--user",
@@ -45,6 +48,7 @@ _FLAGS = {
 def add_program(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a program and the program itself."""
     program_options.add_to(parser)
+    parser.add_argument("--clean", action="store_true", help="first end what a dead daemon of this name has left")
     parser.add_argument("words", nargs="*", metavar="-- PROGRAM ARG", help="the program, and its arguments")
 
 
@@ -67,6 +71,7 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     program_options.give_place(options)
     target = _target(options)
     _refuse_running(target)
+    _refuse_left_overs(target, options.clean, screen)
     _refuse_taken_port(options)
     context = _context(options, foreground=False)
     context.show = screen.move if screen.moves else screen.say
@@ -110,6 +115,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     """Run a program in the foreground, in the place of this command."""
     target = _target(options)
     _refuse_running(target)
+    _refuse_left_overs(target, options.clean, screen)
     context = _context(options, foreground=True)
     return _open(context, target, screen)
 
@@ -193,12 +199,42 @@ def _refuse_running(target: Target | None) -> None:
         raise Refusal(f"{target.title} is running already: {daemon.process}", FAILED)
 
 
+def _refuse_left_overs(target: Target | None, clean: bool, screen: Screen) -> None:
+    """Refuse to start beside what a dead daemon has left, and to forget it with its pidfile; or end it."""
+    if target is None or not os.path.lexists(target.pidfile):
+        return
+    from . import belonging, steering
+
+    if clean:
+        steering.end_left_overs(target, DEFAULT_SCHEDULE, screen)
+        return
+    left = belonging.left_by(target.pidfile)
+    members = left.remaining() if left is not None else []
+    if members:
+        raise Refusal(
+            f"{target.title} has ended, but what it started runs on: {', '.join(map(_with_ports, members))}; "
+            f"end it by `daemonry stop {target.title}`, or start with --clean",
+            FAILED,
+        )
+
+
+def _with_ports(left: Process) -> str:
+    from .listeners import ports_of
+
+    ports = ports_of(left.pid)
+    named = f"port{'s' if ports[1:] else ''} {', '.join(map(str, ports))}"
+    return f"{left}, which has {named}" if ports else str(left)
+
+
 def _refuse_taken_port(options: argparse.Namespace) -> None:
     if options.wait_port is not None:
         from .readiness import Accepting
 
         if Accepting(options.wait_port).accepts():
-            raise Refusal(f"port {options.wait_port} accepts already: somebody else has it", FAILED)
+            from .listeners import holder_of
+
+            holder = holder_of(options.wait_port) or "somebody else"
+            raise Refusal(f"port {options.wait_port} accepts already: {holder} has it", FAILED)
 
 
 def _open(context: Program | Supervisor, target: Target | None, screen: Screen) -> int:
@@ -209,20 +245,25 @@ def _open(context: Program | Supervisor, target: Target | None, screen: Screen) 
             _tell_failure(error, context, screen)
         finally:
             if error.step != "lock_pidfile":  # else there is none of ours, and what is in the way has been told
-                _clear(target)
+                _clear(target, screen)
         return status_of(error)
     except (KeyboardInterrupt, Terminated):
-        _clear(target)
+        _clear(target, screen)
         raise
     with context:
         return context.keep()
     return FAILED  # the context has swallowed what went wrong, and told of it
 
 
-def _clear(target: Target | None) -> None:
-    # The program knows nothing of its pidfile, and has left it.
-    if target is not None:
-        remove_left_over(target.pidfile)
+def _clear(target: Target | None, screen: Screen) -> None:
+    # The program knows nothing of its pidfile, and has left it; and maybe more.
+    if target is not None and os.path.lexists(target.pidfile):
+        from .steering import end_left_overs
+
+        try:
+            end_left_overs(target, _AFTER_FAILURE, screen)
+        finally:
+            remove_left_over(target.pidfile)
 
 
 def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:
@@ -284,7 +325,7 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
         return _restart_several(options, screen)
     from .steering import stop_target
 
-    schedule = options.schedule
+    schedule, kill = options.schedule, options.kill
     if not options.has_program:
         options = _as_before(options)
     target = _target(options)
@@ -292,7 +333,7 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
         raise Refusal("say which daemon, by --name or by --pidfile", USAGE)
     # Refused before the old one is stopped: a typing error must not cost a service.
     _planned(_context(options, foreground=False))
-    stop_target(target, schedule, screen)
+    stop_target(target, schedule, screen, kill)
     return start(options, screen)
 
 

@@ -33,6 +33,8 @@ class Scribe:
     :param streams: the streams of the supervisor that lead into them.
     :param reopen: opens the files of the streams again; called in the other process.
     :param form: what becomes of the lines.
+
+    :ivar pid: ``int``, its number.
     """
 
     def __init__(
@@ -52,8 +54,8 @@ class Scribe:
     def _begin(self, first: Callable[[], object]) -> None:
         orders = pipe()
         with signals_held_off():
-            self._pid = fork()
-            if self._pid == 0:
+            self.pid = fork()
+            if self.pid == 0:
                 _Scribe(orders[0], self._outputs, self._reopen, self._form).write_all(first)
         os.close(orders[0])
         os.set_blocking(orders[1], False)
@@ -77,7 +79,7 @@ class Scribe:
 
     def go_on(self) -> None:
         """Begin anew, if somebody has killed it."""
-        if os.waitpid(self._pid, os.WNOHANG)[0]:
+        if os.waitpid(self.pid, os.WNOHANG)[0]:
             os.close(self._orders)
             self._begin(self._open_logs)
 
@@ -91,9 +93,9 @@ class Scribe:
     def end(self) -> None:
         """Let it write what is there, and end; what is held up is given up."""
         os.close(self._orders)
-        if not process.wait_for_exit(self._pid, PATIENCE):
-            os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        if not process.wait_for_exit(self.pid, PATIENCE):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
 
 class _Scribe:

@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from contextlib import contextmanager
+from signal import SIGKILL
 
 from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
-from ..schedule import number_of, parse
+from ..schedule import Send, number_of, parse
 from ..signals import name_of
-from . import places
+from . import places, unknown
 from .refusal import Refusal
-from .statuses import DONE, NOT_RUNNING, USAGE
+from .statuses import DONE, NOT_INSTALLED, NOT_RUNNING, USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..control import Daemon
+    from ..schedule import Item
     from .places import Target
     from .screen import Screen
 
 _ROUND = 0.2
 
 
+# As systemd.kill(5) calls them.
+CONTROL_GROUP, PROCESS = "control-group", "process"
+
+
 def add_stop(parser: argparse.ArgumentParser) -> None:
     """Add what ``stop`` takes."""
+    add_schedule(parser)
+    parser.add_argument(
+        "--kill",
+        choices=(CONTROL_GROUP, PROCESS),
+        default=CONTROL_GROUP,
+        metavar="WHAT",
+        help="end the daemon and all that belongs to it (control-group, the default), or its process alone (process)",
+    )
+
+
+def add_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add what says how something is stopped."""
     parser.add_argument(
         "--schedule",
         default=DEFAULT_SCHEDULE,
@@ -41,14 +59,19 @@ def add_signal(parser: argparse.ArgumentParser) -> None:
 
 
 def stop(options: argparse.Namespace, screen: Screen) -> int:
-    """Stop a daemon; one that doesn't run is stopped already."""
-    stop_target(places.target_of(options.target), options.schedule, screen)
+    """Stop a daemon; one that doesn't run is stopped already, if there has ever been one."""
+    target = places.target_of(options.target)
+    doubt = unknown.doubt_of(options.target)
+    if doubt is not None:
+        raise Refusal(doubt, NOT_INSTALLED)
+    stop_target(target, options.schedule, screen, getattr(options, "kill", PROCESS))
     return DONE
 
 
-def stop_target(target: Target, schedule: str, screen: Screen) -> None:
+def stop_target(target: Target, schedule: str, screen: Screen, kill: str = PROCESS) -> None:
     """Stop the daemon, if it runs, and take away what it leaves.
 
+    :param kill: ``control-group`` to end all that belongs to it as well, also where it has ended itself.
     :raises Refusal: when the schedule is none.
     """
     try:
@@ -56,21 +79,54 @@ def stop_target(target: Target, schedule: str, screen: Screen) -> None:
     except ValueError as error:
         raise Refusal(str(error), USAGE) from error
     daemon = find_surely(target.pidfile)
-    if daemon is None:
+    if daemon is not None:
+        _stop_running(daemon, target, schedule, screen, kill)
+    elif kill == PROCESS or not end_left_overs(target, schedule, screen):
         screen.say(f"{target.title}: not running")
-    else:
-        start = time.monotonic()
-        with _moving(daemon, target, screen) as told:
-            daemon.stop(schedule, told.append)
-        screen.say(f"{target.title}: stopped, process {daemon.pid}, after {time.monotonic() - start:.1f} s")
     if os.path.lexists(target.pidfile):  # a program that knows nothing of its pidfile leaves it behind
         remove_left_over(target.pidfile)
 
 
+def _stop_running(daemon: Daemon, target: Target, schedule: str, screen: Screen, kill: str) -> None:
+    others = None
+    if kill == CONTROL_GROUP:
+        from . import belonging
+
+        others = belonging.of_running(daemon)
+    start = time.monotonic()
+    with _moving(f"process {daemon.pid}", target, screen) as told:
+        daemon.stop(schedule, told.append, others)
+    if others is not None:
+        others.clear_up()
+    screen.say(f"{target.title}: stopped, process {daemon.pid}, {_how(told, start)}")
+
+
+def _how(told: list[Item], start: float) -> str:
+    killed = any(isinstance(item, Send) and item.signum == SIGKILL for item in told)
+    return f"after {time.monotonic() - start:.1f} s{', by SIGKILL' if killed else ''}"
+
+
+def end_left_overs(target: Target, schedule: str, screen: Screen) -> bool:
+    """End what a daemon has left that has ended without its pidfile; answer whether there was any."""
+    from .. import stopping
+    from . import belonging
+
+    others = belonging.left_by(target.pidfile)
+    left = others.remaining() if others is not None else []
+    if others is None or not left:
+        return False
+    named, start = ", ".join(map(str, left)), time.monotonic()
+    with _moving(named, target, screen) as told:
+        stopping.end(others, schedule, told.append, target.pidfile)
+    others.clear_up()
+    screen.say(f"{target.title}: had ended, and so has now what it left: {named}, {_how(told, start)}")
+    return True
+
+
 @contextmanager
-def _moving(daemon: Daemon, target: Target, screen: Screen) -> Iterator[list[object]]:
-    """Show a line that moves while the daemon takes its time; yield the list of what it was told."""
-    told: list[object] = []
+def _moving(what: str, target: Target, screen: Screen) -> Iterator[list[Item]]:
+    """Show a line that moves while something takes its time to end; yield the list of what it was told."""
+    told: list[Item] = []
     if not screen.moves:
         yield told
         return
@@ -78,8 +134,8 @@ def _moving(daemon: Daemon, target: Target, screen: Screen) -> Iterator[list[obj
 
     def show() -> None:
         while not done.wait(_ROUND):
-            last = next((str(item) for item in reversed(told) if not str(item)[:1].isdigit()), "")
-            screen.move(f"{target.title}: stopping process {daemon.pid}, {last}, {time.monotonic() - start:.1f} s")
+            last = next((str(item) for item in reversed(told) if isinstance(item, Send)), "")
+            screen.move(f"{target.title}: stopping {what}, {last}, {time.monotonic() - start:.1f} s")
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -109,7 +165,7 @@ def _act(wanted: str | Target, number: int, act: Callable[[Daemon], object], scr
     target = places.target_of(wanted)
     daemon = find_surely(target.pidfile)
     if daemon is None:
-        screen.complain(f"{target.title}: not running")
+        screen.complain(unknown.doubt_of(wanted) or f"{target.title}: not running")
         return NOT_RUNNING
     act(daemon)
     screen.say(f"{target.title}: sent {name_of(number)} to process {daemon.pid}")

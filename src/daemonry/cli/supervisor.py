@@ -16,8 +16,8 @@ from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
-from . import hints
-from .guard import Guarded
+from . import belonging, hints
+from .guard import STOPS, Guarded
 from .program import ProgramContext
 from .scribe import Scribe
 from .stamps import AsWritten
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from .program import Readiness
 
 LONGEST_PAUSE = 60.0
-_STOPS = ("TERM", "INT", "QUIT")
-_PASSED_ON = (*_STOPS, "HUP", "USR1", "USR2", "WINCH", "CONT")
+_PASSED_ON = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "CONT")
 
 
 class Policy(Record):
@@ -93,6 +92,11 @@ class Supervisor(ProgramContext):
         self.form = form
         # Asked for now: it can't be found any more inside another root directory.
         self.control_process = libc.prctl()
+
+    def detach(self) -> None:
+        """Become a daemon's process, and nobody else's, as one does that becomes another program."""
+        belonging.disown()
+        super().detach()
 
     def keep(self) -> int:
         """Keep the program running until it is to end; answer the exit status.
@@ -159,6 +163,10 @@ class _Watch:
         self._started = 0.0
 
     def __enter__(self) -> _Watch:
+        if self._supervisor.control_process is not None:
+            # What a guard leaves that is killed is found below this process.
+            with suppress(OSError):
+                self._supervisor.control_process(libc.PR_SET_CHILD_SUBREAPER, 1)
         self._listen_to_signals()
         ends = self._open_pipes()
         self.scribe = Scribe(self._outputs, ends, self._supervisor.reopen_streams, self._supervisor.form)
@@ -208,7 +216,12 @@ class _Watch:
         """Start the program."""
         supervisor = self._supervisor
         self.child = Guarded(
-            supervisor.path, supervisor.words, tuple(supervisor.files_preserve or ()), supervisor.control_process
+            supervisor.path,
+            supervisor.words,
+            tuple(supervisor.files_preserve or ()),
+            supervisor.control_process,
+            {} if supervisor.mark is None else {belonging.MARK: supervisor.mark},
+            lambda: self.scribe.pid,
         )
         self._selector.register(self.child.fd, selectors.EVENT_READ)
         self._started = time.monotonic()
@@ -240,6 +253,7 @@ class _Watch:
         code = self.child.code
         self.status = code if code >= 0 else 128 - code
         self.ending = f"exited with status {code}" if code >= 0 else f"was killed by {name_of(-code)}"
+        self.ending += self.child.left
         if self.stopping:
             self.status = 0
 
@@ -266,7 +280,7 @@ class _Watch:
                 self._hear(number)
 
     def _hear(self, number: int) -> None:
-        if number in map(number_of, _STOPS):
+        if number in STOPS:
             self.stopping = True
         if number == signal.SIGHUP:
             self.scribe.reopen()
