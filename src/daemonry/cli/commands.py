@@ -214,7 +214,11 @@ def _perform(words: list[str]) -> int:
         print(f"daemonry {_version()}")
         return DONE
     if words[0] not in COMMANDS:
-        Screen().complain(f"there is no command {words[0]!r}; try: daemonry --help")
+        from .unknown import nearest
+
+        near = nearest(words[0], COMMANDS)
+        meant = f"did you mean {near}?" if near else "try: daemonry --help"
+        Screen().complain(f"there is no command {words[0]!r}; {meant}")
         return USAGE
     return _perform_command(words[0], words[1:])
 
