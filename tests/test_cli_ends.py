@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemonry import process, stopping
+from daemonry.cli import belonging
 from daemonry.errors import ControlError, StillRunning
 from harness.waiting import is_alive, wait_for, wait_for_exit
 
@@ -255,6 +256,52 @@ def test_what_is_left_when_supervisor_and_guard_are_killed_is_ended_by_stop(
     assert not is_alive(left)
 
 
+def test_a_program_that_was_stopped_by_a_signal_can_end_in_order(daemonry: Daemonry) -> None:
+    """A supervisor passes SIGTERM on, and has the program go on so that it takes it."""
+    script = "import os, signal; signal.signal(15, lambda *_: (print('ends'), os._exit(0))); print('up', os.getpid())"
+    daemonry.start("--restart", "--settle", "0", *python(f"{script}; signal.pause()"))
+    (program,) = numbers_in(daemonry.log())
+    os.kill(program, signal.SIGSTOP)
+    daemonry("stop", "--schedule", "TERM/20", daemonry.name).check()
+    assert daemonry.log().read_text().endswith("ends\n")
+
+
+# From within
+
+
+def from_within(daemonry: Daemonry, word: str) -> tuple[str, ...]:
+    """Answer a program that does `daemonry WORD` with itself, once it may."""
+    program = daemonry.directory / "asks.py"
+    program.write_text(
+        f"import runpy, sys; sys.argv[1:] = {[word, daemonry.name]!r}\n"
+        "runpy.run_module('daemonry', run_name='__main__', alter_sys=True)"
+    )
+    return sh(f"until rm go 2>/dev/null; do sleep 0.02; done; {sys.executable} {program}; echo status $?; sleep 60")
+
+
+def test_a_daemon_can_restart_itself(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+    """The command belongs to what it ends, and starts it again all the same."""
+    words = from_within(daemonry, "restart")
+    pid = daemonry.start("--settle", "0", "--chdir", "public", *words, through=fence)
+    (daemonry.daemons.public / "go").touch()
+    wait_for_exit(pid)
+    wait_for(lambda: daemonry.pidfile().exists() and daemonry.pidfile().read_text() not in ("", f"{pid}\n"))
+    wait_for(lambda: len(daemonry.daemons.alive()) in (1, 2), what="the command ends")
+    assert is_alive(daemonry.pid())
+    daemonry.stop()
+
+
+def test_a_supervised_one_is_not_stopped_from_within(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+    """The command would be ended half-way, and nobody would start it again: nothing is done."""
+    words = from_within(daemonry, "restart")
+    pid = daemonry.start("--restart", "--settle", "0", "--chdir", "public", *words, through=fence)
+    (daemonry.daemons.public / "go").touch()
+    wait_for(lambda: "status 1" in daemonry.log().read_text(), what="it is refused")
+    assert "would be stopped from within" in daemonry.log().read_text()
+    assert daemonry.pid() == pid
+    daemonry.stop()
+
+
 # Nobody else's
 
 
@@ -304,6 +351,16 @@ def test_a_mark_of_another_birth_is_not_believed(daemonry: Daemonry) -> None:
     assert is_alive(stranger.pid)
     stranger.signal(signal.SIGTERM)
     stranger.wait()
+
+
+def test_what_belongs_to_a_daemon_that_runs_is_no_left_over(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+    """Who has seen no daemon may see the pidfile of one that has been started since: that one is not touched."""
+    pid = daemonry.start("--settle", "0", *sh("sleep 60 & echo up $!; wait"), through=fence)
+    numbers_in(daemonry.log())
+    assert belonging.left_by(str(daemonry.pidfile())) is None
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    assert belonging.left_by(str(daemonry.pidfile())) is not None
+    daemonry.stop()
 
 
 # What may not be signalled

@@ -49,10 +49,10 @@ def deliver(to: Process, signum: int) -> None:
         go_on(to)
 
 
-def go_on(stopped: Process) -> None:
+def go_on(stopped: Process | None) -> None:
     """Let a process go on if it is stopped: no other signal but SIGKILL would be delivered to it."""
-    now = process.look(stopped.pid)
-    if now is not None and now.born == stopped.born and now.state in "Tt":
+    now = process.look(stopped.pid) if stopped is not None else None
+    if stopped is not None and now is not None and now.born == stopped.born and now.state in "Tt":
         process.send_signal(now.pid, signal.SIGCONT, lambda: process.birth_of(now.pid) == now.born)
 
 

@@ -5,6 +5,7 @@ It lies in that of whoever has started the daemon, so what holds for that one (i
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -37,9 +38,9 @@ def join_new(place: str, mark: str) -> None:
         try:
             os.mkdir(directory, 0o755)
             _write(os.path.join(directory, "cgroup.procs"), b"0")
-        except FileNotFoundError:  # another start has found it empty
-            continue
-        except OSError:  # a threaded one above it, a limit of their number
+        except OSError as error:  # a threaded one above it, a limit of their number
+            if error.errno in (errno.ENOENT, errno.ENODEV):  # another start has found it empty
+                continue
             with suppress(OSError):
                 os.rmdir(directory)
         return

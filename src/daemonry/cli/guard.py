@@ -19,7 +19,7 @@ from ..forks import fork
 from ..hold import signals_held_off
 from ..report import pipe
 from ..schedule import number_of
-from ..stopping import deliver
+from ..stopping import deliver, go_on
 from ..witness import DYING, GRACE
 
 TYPE_CHECKING = False
@@ -236,6 +236,7 @@ class _Guard:
             if self._code is None:
                 os.kill(self._program, number)  # our own child, which nobody has waited for yet
             if number in STOPS:
+                go_on(process.look(self._program))
                 self._spread = _Spread(number)
                 self._spread.reach_all_but(self._program)
 

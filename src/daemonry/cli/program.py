@@ -15,7 +15,7 @@ from ..forks import fork
 from ..hold import signals_held_off
 from ..report import Failed, pipe
 from ..signals import name_of
-from . import belonging, cgroup, hints
+from . import cgroup, hints, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ProgramContext(DaemonContext):
         place = cgroup.place_for_new() if self.detach_process else None
         super().detach()
         if self.detach_process:
-            self.mark = belonging.mark_of_this_process()
+            self.mark = mark.of_this_process()
         if place is not None and self.mark is not None:
             cgroup.join_new(place, self.mark)
 
@@ -115,7 +115,7 @@ class Program(ProgramContext):
                 signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.environ["DAEMONRY_PID"] = str(os.getpid())
         if self.mark is not None:
-            os.environ[belonging.MARK] = self.mark
+            os.environ[mark.VARIABLE] = self.mark
         with self._herald():
             self._execute()
 

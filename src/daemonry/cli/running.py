@@ -209,10 +209,9 @@ def _refuse_left_overs(target: Target | None, clean: bool, screen: Screen) -> No
         steering.end_left_overs(target, DEFAULT_SCHEDULE, screen)
         return
     left = belonging.left_by(target.pidfile)
-    members = left.remaining() if left is not None else []
-    if members:
+    if left is not None:
         raise Refusal(
-            f"{target.title} has ended, but what it started runs on: {', '.join(map(_with_ports, members))}; "
+            f"{target.title} has ended, but what it started runs on: {', '.join(map(_with_ports, left.members()))}; "
             f"end it by `daemonry stop {target.title}`, or start with --clean",
             FAILED,
         )

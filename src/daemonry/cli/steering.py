@@ -13,7 +13,7 @@ from ..schedule import Send, number_of, parse
 from ..signals import name_of
 from . import places, unknown
 from .refusal import Refusal
-from .statuses import DONE, NOT_INSTALLED, NOT_RUNNING, USAGE
+from .statuses import DONE, FAILED, NOT_INSTALLED, NOT_RUNNING, USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def _stop_running(daemon: Daemon, target: Target, schedule: str, screen: Screen,
         from . import belonging
 
         others = belonging.of_running(daemon)
+        if others.is_here and others.is_supervised:
+            advice = "ask from outside; or let the program end by itself: it is started again"
+            raise Refusal(f"{target.title} would be stopped from within, and this command with it; {advice}", FAILED)
     start = time.monotonic()
     with _moving(f"process {daemon.pid}", target, screen) as told:
         daemon.stop(schedule, told.append, others)
@@ -112,10 +115,9 @@ def end_left_overs(target: Target, schedule: str, screen: Screen) -> bool:
     from . import belonging
 
     others = belonging.left_by(target.pidfile)
-    left = others.remaining() if others is not None else []
-    if others is None or not left:
+    if others is None:
         return False
-    named, start = ", ".join(map(str, left)), time.monotonic()
+    named, start = ", ".join(map(str, others.members())), time.monotonic()
     with _moving(named, target, screen) as told:
         stopping.end(others, schedule, told.append, target.pidfile)
     others.clear_up()

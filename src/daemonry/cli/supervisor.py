@@ -16,7 +16,7 @@ from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
-from . import belonging, hints
+from . import hints, mark
 from .guard import STOPS, Guarded
 from .program import ProgramContext
 from .scribe import Scribe
@@ -95,7 +95,7 @@ class Supervisor(ProgramContext):
 
     def detach(self) -> None:
         """Become a daemon's process, and nobody else's, as one does that becomes another program."""
-        belonging.disown()
+        mark.disown()
         super().detach()
 
     def keep(self) -> int:
@@ -220,7 +220,7 @@ class _Watch:
             supervisor.words,
             tuple(supervisor.files_preserve or ()),
             supervisor.control_process,
-            {} if supervisor.mark is None else {belonging.MARK: supervisor.mark},
+            {} if supervisor.mark is None else {mark.VARIABLE: supervisor.mark},
             lambda: self.scribe.pid,
         )
         self._selector.register(self.child.fd, selectors.EVENT_READ)
