@@ -86,7 +86,7 @@ class Stopping:
             if isinstance(item, Send):
                 self._signum = item.signum
                 self._told.clear()
-                self._tell(left)
+                left = self._tell(left)
             else:
                 left = self._wait(left, item.seconds)
         self._require_none(left, schedule)
@@ -99,11 +99,11 @@ class Stopping:
         in_time = True
         while left and in_time:
             in_time = process.wait_for_exit(left[0].pid, max(0.0, deadline - time.monotonic()), left[0].born)
-            left = self._left()
-            self._tell(left)
+            left = self._tell(self._left())
         return left
 
-    def _tell(self, left: list[Process]) -> None:
+    def _tell(self, left: list[Process]) -> list[Process]:
+        """Send the signal to those who have not had it; return those who could be sent one."""
         for each in left:
             key = (each.pid, each.born)
             if self._signum and key not in self._told:
@@ -112,6 +112,7 @@ class Stopping:
                     self._send(each, self._signum)
                 except PermissionError:
                     self._refused.add(key)
+        return [each for each in left if not self._has_refused(each)]
 
     def _require_none(self, left: list[Process], schedule: Schedule) -> None:
         if left:
