@@ -168,7 +168,7 @@ def test_what_does_not_end_is_named_and_can_be_stopped_later(daemonry: Daemonry,
     assert f"process {deaf} (sh)" in failed.stderr
     assert failed.stderr.endswith("still runs after TERM/0.2\n") or "still run after TERM/0.2\n" in failed.stderr
     stopped = daemonry("stop", "--schedule", "KILL", daemonry.name).check()
-    assert f"had ended, and so has now what it left: process {deaf} (sh)" in stopped.stderr
+    assert f"had ended; stopped what it had left: process {deaf} (sh)" in stopped.stderr
     assert daemonry.daemons.alive() == []
     assert not daemonry.pidfile().exists()
 
@@ -196,7 +196,7 @@ def test_left_overs_are_named_with_their_port_and_ended(daemonry: Daemonry, port
     assert f"`daemonry stop {daemonry.name}`" in refused.stderr
     assert "--clean" in refused.stderr
     stopped = daemonry("stop", daemonry.name).check()
-    assert f"what it left: process {left} ({name})" in stopped.stderr
+    assert f"what it had left: process {left} ({name})" in stopped.stderr
     assert not accepts(port)
     daemonry.daemons.stop(daemonry.start(*wrapped(port), through=fence), signal.SIGKILL)
     assert accepts(port)

@@ -299,7 +299,7 @@ def test_one_that_leaves_the_session_is_named_and_ended(daemonry: Daemonry) -> N
     failed = daemonry("start", "--name", daemonry.name, "--settle", "20", "--", "sh", "-c", text).check(1)
     stray = int(daemonry.log().read_text())
     assert f"still running: process {stray} (sleep), which left the daemon's session" in failed.stderr
-    assert f"had ended, and so has now what it left: process {stray} (sleep)" in failed.stderr
+    assert f"had ended; stopped what it had left: process {stray} (sleep)" in failed.stderr
     assert daemonry.daemons.alive() == []
 
 

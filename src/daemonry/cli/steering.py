@@ -121,7 +121,7 @@ def end_left_overs(target: Target, schedule: str, screen: Screen) -> bool:
     with _moving(named, target, screen) as told:
         stopping.end(others, schedule, told.append, target.pidfile)
     others.clear_up()
-    screen.say(f"{target.title}: had ended, and so has now what it left: {named}, {_how(told, start)}")
+    screen.say(f"{target.title}: had ended; stopped what it had left: {named}, {_how(told, start)}")
     return True
 
 
