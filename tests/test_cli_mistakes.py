@@ -120,17 +120,59 @@ def test_a_program_that_forks_away(daemonry: Daemonry, name: str, told: str, fla
         daemonry.daemons.stop(pid)
 
 
+@pytest.mark.parametrize("supervised", [(), ("--restart",)])
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
+        (("--settle", "9"), "; it was to run for 9 s first: give a --timeout above that, or a shorter --settle"),
         (("--notify",), "; READY=1 never came: a program that doesn't say it (sd_notify) is waited for by --wait-port"),
         (("--wait-port", "1"), "; port 1 did not accept at 127.0.0.1 or ::1"),
     ],
 )
-def test_a_program_that_is_not_up_in_time(daemonry: Daemonry, flags: tuple[str, ...], told: str) -> None:
-    line = fails(daemonry, *flags, "--timeout", "0.3", "--", "sleep", "60")
-    assert "0.3 seconds" in line
+def test_a_program_that_is_not_up_in_time(
+    daemonry: Daemonry, flags: tuple[str, ...], told: str, supervised: tuple[str, ...]
+) -> None:
+    """What is said is what was waited for, in the words of the flags and not of the library."""
+    line = fails(daemonry, *flags, *supervised, "--timeout", "0.3", "--", "sleep", "60")
+    assert line.startswith(
+        "daemonry: cannot start the daemon: the program was not up after 0.3 seconds; it has been ended; "
+    )
     assert told in line
+
+
+def test_who_waits_at_a_terminal_is_told_what_for(daemonry: Daemonry) -> None:
+    """After some seconds, and in the words of the flags."""
+    words = ("start", "--name", daemonry.name, "--settle", "60", "--", "sleep", "60")
+    terminal = daemonry.on_terminal(*words)
+    terminal.read_until("waiting until it has run for 60 s without ending; Ctrl-C ends the start")
+    terminal.write("\x03")
+    assert terminal.wait() == 130
+    assert "step" not in terminal.output
+
+
+# What can't be meant
+
+
+@pytest.mark.parametrize("command", ["start", "run", "restart", "plan"])
+def test_a_program_whose_flags_are_not_behind_two_dashes(daemonry: Daemonry, command: str) -> None:
+    """What can't be a flag of the command is shown where it is to stand; a flag before the program is none of it."""
+    flags = ("--name", "python3")
+    said = daemonry(command, *flags, "python3", "-m", "http.server", "a b").check(2).stderr
+    meant = f"daemonry {command} --name python3 -- python3 -m http.server 'a b'"
+    assert said.endswith(
+        f"unrecognized arguments: -m http.server a b; what is the program's own stands behind --: {meant}\n"
+    )
+    said = daemonry(command, "--nmae", "python3", "python3", "app.py").check(2).stderr
+    assert said.endswith("error: unrecognized arguments: --nmae\n")
+
+
+@pytest.mark.parametrize("flag", ["--output", "--stdout", "--stdin"])
+@pytest.mark.parametrize("command", ["start", "run", "plan"])
+def test_a_file_that_cannot_be_is_told_of_by_its_flag(daemonry: Daemonry, command: str, flag: str) -> None:
+    words = ("--name", daemonry.name, flag, "/nowhere/x", "--", "sleep", "60")
+    said = daemonry(command, *words).check(2).stderr
+    assert said.startswith(f"daemonry: cannot start the daemon: {flag}: /nowhere")
+    assert said.endswith(" does not exist: make it before the start\n")
 
 
 # What is written and not seen

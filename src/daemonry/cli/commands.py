@@ -297,7 +297,9 @@ def parse(name: str, words: list[str]) -> Any:
         if bool(options.target) == options.__dict__.get("all", False):
             parser.error(f"say which daemons, by name or pidfile{', or --all' if command.takes_all else ''}")
     elif command.target or "--" not in words:
-        options = parser.parse_args(words)
+        options, unknown = parser.parse_known_args(words)
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{_advice_on(name, words, options, unknown[0])}")
         options.has_program = False
     else:
         # What is behind -- is the program's own, and argparse would drop a second -- of it.
@@ -307,6 +309,19 @@ def parse(name: str, words: list[str]) -> Any:
         options.has_program = True
     options.told = words
     return options
+
+
+def _advice_on(name: str, words: list[str], options: argparse.Namespace, unknown: str) -> str:
+    """Return what to put behind a word that is no flag of this command's: it may be the program's own."""
+    before = words[: words.index(unknown)]
+    program = next(iter(getattr(options, "words", [])), None)
+    if program not in before:
+        return ""
+    import shlex
+
+    at = len(before) - 1 - before[::-1].index(program)
+    meant = shlex.join(["daemonry", name, *words[:at], "--", *words[at:]])
+    return f"; what is the program's own stands behind --: {meant}"
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:

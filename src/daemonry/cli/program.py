@@ -64,6 +64,7 @@ class ProgramContext(DaemonContext):
     :ivar logs: what the launcher knows of the files that the program writes to.
     :ivar mark: ``str``, by which what belongs to it is known, ``None`` in the foreground.
     :ivar started: ``str``, what the user is told when it is up; ``{pid}`` is its number.
+    :ivar flags: by option's name, what the user calls it.
     """
 
     def __init__(self, path: str, words: list[str], readiness: Readiness, **options: Any) -> None:
@@ -75,6 +76,7 @@ class ProgramContext(DaemonContext):
         self.launched: Callable[[], object] = bool
         self.ticks = False
         self.started = ""
+        self.flags: dict[str, str] = {}
         self.logs = LogNotes()
         self.mark: str | None = None
 
@@ -98,6 +100,12 @@ class ProgramContext(DaemonContext):
 
     def _has_launched(self) -> None:
         self.launched()
+
+    def _say_what_it_waits_for(self, step: str) -> None:
+        if step not in ("run_program", "body"):
+            super()._say_what_it_waits_for(step)
+        elif self.ticks:
+            self.show(f"waiting {self.readiness.awaited}; Ctrl-C ends the start")
 
 
 class Program(ProgramContext):

@@ -25,6 +25,17 @@ _FOR_THE_LAUNCHER = (
     "LISTEN_FDNAMES",
     "SYSTEMD_EXEC_PID",
 )
+# The flags whose options the context calls otherwise.
+_FLAGS = {
+    "uid": "--user",
+    "gid": "--group",
+    "working_directory": "--chdir",
+    "chroot_directory": "--chroot",
+    "start_timeout": "--timeout",
+    "files_preserve": "--preserve-fd",
+    "environment": "--env",
+    "stdin": "--stdin",
+}
 # Seconds, as systemd's DefaultTimeoutStartSec=.
 LONGEST_START = 90.0
 
@@ -256,6 +267,15 @@ def streams(options: argparse.Namespace, keep: bool) -> dict[str, str | None]:
     usual = None if keep or target is None else target.log
     output = options.output or usual
     return {"stdin": options.stdin, "stdout": options.stdout or output, "stderr": options.stderr or output}
+
+
+def flags_of(options: argparse.Namespace) -> dict[str, str]:
+    """Return by what name the user knows each option of the context: by the flag, or by what it stands for."""
+    log = "--output" if options.output else "the log"
+    named = {"pidfile": "--pidfile" if options.pidfile else "the pidfile"}
+    named["stdout"] = "--stdout" if options.stdout else log
+    named["stderr"] = "--stderr" if options.stderr else log
+    return {**_FLAGS, **named}
 
 
 def _number_or_name(text: str | None) -> int | str | None:

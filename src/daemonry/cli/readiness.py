@@ -30,6 +30,7 @@ class Settled:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self.awaited = f"until it has run for {seconds:g} s without ending"
 
     def prepare(self, environment: MutableMapping[str, str]) -> None:
         """Do what has to be done before the program begins."""
@@ -44,7 +45,7 @@ class Settled:
 
     def when_late(self) -> str:
         """Return what to say when it was not up in time."""
-        return ""
+        return f"it was to run for {self._seconds:g} s first: give a --timeout above that, or a shorter --settle"
 
 
 class Accepting:
@@ -52,6 +53,7 @@ class Accepting:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.awaited = f"until port {port} accepts"
 
     def prepare(self, environment: MutableMapping[str, str]) -> None:
         """Do what has to be done before the program begins."""
@@ -65,7 +67,7 @@ class Accepting:
 
     def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
         """Return whether the program is up; false when it has ended."""
-        clock = _Clock(tick, f"waiting until port {self.port} accepts")
+        clock = _Clock(tick, f"waiting {self.awaited}")
         said = False
         while not self._is_up(pid):
             clock.tick()
@@ -113,6 +115,8 @@ class Accepting:
 class Notified:
     """The program says READY=1, as to a service manager; see sd_notify(3)."""
 
+    awaited = "for READY=1"
+
     def prepare(self, environment: MutableMapping[str, str]) -> None:
         """Open the socket, and tell the program of it."""
         self._environment = environment
@@ -134,7 +138,7 @@ class Notified:
 
     def wait(self, pid: int, ended: Ended, tell: Tell, tick: Tell) -> bool:
         """Return whether the program is up; false when it has ended."""
-        clock = _Clock(tick, "waiting for READY=1")
+        clock = _Clock(tick, f"waiting {self.awaited}")
         try:
             self._socket.setblocking(False)
             while not ended(_ROUND):

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 _LAST_LINES = 10
 # For what a start has left that has failed.
 _AFTER_FAILURE = "TERM/5/KILL/5"
-# The flags whose options the context calls otherwise.
-_FLAGS = {
-    "uid": "--user",
-    "gid": "--group",
-    "working_directory": "--chdir",
-    "chroot_directory": "--chroot",
-    "start_timeout": "--timeout",
-    "files_preserve": "--preserve-fd",
-    "environment": "--env",
+# The user has given a program and flags, and knows nothing of options, of steps and of what becomes what.
+_THEIRS_BY_OURS = {
+    ": step run_program: ": ": ",
+    ": step body: ": ": ",
+    ": step check_options: ": ": ",
+    ": the daemon ": ": the program ",
+    ": not ready after ": ": the program was not up after ",
+    ": run_program was not done; the daemon has been ended": "; it has been ended",
+    ": the body did not call ready(); the daemon has been ended": "; it has been ended",
 }
 
 
@@ -137,7 +137,14 @@ def _context(options: argparse.Namespace, foreground: bool) -> Program | Supervi
             raise Refusal(f"--timestamps takes --restart: {reason}", USAGE)
         from .program import Program
 
-        return Program(path, options.words, _readiness(options), **settings)
+        context: Program | Supervisor = Program(path, options.words, _readiness(options), **settings)
+    else:
+        context = _supervisor(path, options, settings)
+    context.flags = program_options.flags_of(options)
+    return context
+
+
+def _supervisor(path: str, options: argparse.Namespace, settings: dict[str, Any]) -> Supervisor:
     from .stamps import AsWritten, Stamped
     from .supervisor import Policy, Supervisor
 
@@ -266,7 +273,7 @@ def _clear(target: Target | None, screen: Screen) -> None:
 
 
 def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:
-    screen.complain(_text_of(error) + _hint_on(error, context))
+    screen.complain(_text_of(error, context) + _hint_on(error, context))
     for line in _last_words(context):
         screen.say(f"  {printable(line)}")
 
@@ -280,14 +287,12 @@ def _hint_on(error: DaemonStartError, context: Program | Supervisor) -> str:
     return hints.on_failure(error, context.words, os.path.abspath(directory), context.readiness)
 
 
-def _text_of(error: DaemonStartError) -> str:
+def _text_of(error: DaemonStartError, context: Program | Supervisor) -> str:
     text = str(error)
-    # The user has given a program and flags, and knows nothing of options, of steps and of what becomes what.
-    theirs_by_ours = dict.fromkeys(("step run_program: ", "step body: ", "step check_options: "), "")
-    for ours, theirs in {**theirs_by_ours, "the daemon ": "the program "}.items():
-        text = text.replace(f": {ours}", f": {theirs}")
-    if isinstance(error, InvalidOption) and error.option in _FLAGS:
-        text = text.replace(f": {error.option}: ", f": {_FLAGS[error.option]}: ", 1)
+    for ours, theirs in _THEIRS_BY_OURS.items():
+        text = text.replace(ours, theirs)
+    if isinstance(error, InvalidOption) and error.option in context.flags:
+        text = text.replace(f": {error.option}: ", f": {context.flags[error.option]}: ", 1)
     return text
 
 
@@ -385,4 +390,4 @@ def _planned(context: Program | Supervisor) -> tuple[PlannedStep, ...]:
     try:
         return context.plan()
     except InvalidOption as error:
-        raise Refusal(_text_of(error), USAGE) from error
+        raise Refusal(_text_of(error, context), USAGE) from error
