@@ -61,7 +61,9 @@ def test_continuous_integration_calls_the_test_command_of_the_readme() -> None:
 def shown_commands() -> list[str]:
     """Every line of the documents in which somebody types a command of daemonry's, without the shell's share of it."""
     pages = [PROJECT / "README.rst", *(PROJECT / "docs").glob("*.rst")]
-    found = (re.findall(r"^ +[#$] (?:\.venv/bin/)?(daemonry [^;>|\n]*)", page.read_text(), re.MULTILINE) for page in pages)
+    found = (
+        re.findall(r"^ +[#$] (?:\.venv/bin/)?(daemonry [^;>|\n]*)", page.read_text(), re.MULTILINE) for page in pages
+    )
     examples = (example for command in COMMANDS.values() for example in command.examples)
     typed = (*(line for lines in found for line in lines), *examples)
     return sorted({line for line in typed if line.startswith("daemonry ")})

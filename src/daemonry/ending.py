@@ -304,9 +304,18 @@ class Ending(Options):
             manager.wait_until_heard()
 
     def _log_end(self, error: BaseException | None) -> bool:
-        return error is not None and telling.tell_of_end(
-            error, failures.message_of(error), self._values.stderr_discarded
-        )
+        if error is None:
+            return False
+        return self._teller()(error, failures.message_of(error), self._values.stderr_discarded)
+
+    def _teller(self) -> Callable[[BaseException, str, bool], bool]:
+        # Whoever stays in the foreground is shown by Python as well what has ended it.
+        if self._tie is None:
+            with ignored(ImportError, OSError):  # no descriptor is left to read it by: then it is told twice
+                from . import telling_once
+
+                return telling_once.tell_of_end
+        return telling.tell_of_end
 
     @property
     def _is_waited_for(self) -> bool:

@@ -23,7 +23,7 @@ def prepare() -> None:
     import ast  # noqa: F401
     import tokenize  # noqa: F401
 
-    from . import advice, frames  # noqa: F401
+    from . import advice, frames, telling_once  # noqa: F401
 
     report.prepare()
 

@@ -100,6 +100,11 @@ def _tell_those_behind(
     return told, refusals
 
 
+def handlers() -> list[Any]:
+    """Return the handlers that a failure is told to."""
+    return _handlers_of(_logger_with_handlers())
+
+
 def _handlers_of(logger: Any) -> list[Any]:
     """Return the handlers that a logger's records come to, in their order."""
     found: list[Any] = []
