@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes  # noqa: F401 - so that a start is the parent of what the program leaves, and can name it
 import errno
-import mmap
 import os
 import signal
-import struct
 
 from .. import process
 from ..context import DaemonContext
@@ -16,6 +14,7 @@ from ..hold import signals_held_off
 from ..report import Failed, pipe
 from ..signals import name_of
 from . import cgroup, hints, mark
+from .start_notes import StartNotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,30 +24,6 @@ if TYPE_CHECKING:
     from .readiness import Accepting, Notified, Settled
 
     Readiness = Union[Settled, Accepting, Notified]
-
-
-class LogNotes:
-    """Which files the streams are that a program is started with, and how long they were: noted in one process, and
-    read in another.
-
-    The launcher can't tell by their paths, where the program may put something else.
-    """
-
-    _EACH = struct.Struct("QQQ")
-
-    def __init__(self) -> None:
-        self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared with the processes that are forked
-
-    def note(self) -> None:
-        """Note what descriptors 1 and 2 are."""
-        for number in (1, 2):
-            found = os.fstat(number)
-            self._EACH.pack_into(self._page, number * self._EACH.size, found.st_dev, found.st_ino, found.st_size)
-
-    def size_at_start(self, number: int, found: os.stat_result) -> int | None:
-        """Return how long the file of a stream was; ``None`` when what has been found is not that file."""
-        device, inode, size = self._EACH.unpack_from(self._page, number * self._EACH.size)
-        return int(size) if (device, inode) == (found.st_dev, found.st_ino) else None
 
 
 class ProgramContext(DaemonContext):
@@ -61,8 +36,8 @@ class ProgramContext(DaemonContext):
     :ivar show: called in the launcher with each message to the user.
     :ivar launched: called in the launcher when the program is up; it must not raise.
     :ivar ticks: ``bool``, whether messages that only say how long it has been waited are wanted.
-    :ivar logs: what the launcher knows of the files that the program writes to.
     :ivar mark: ``str``, by which what belongs to it is known, ``None`` in the foreground.
+    :ivar notes: what the launcher knows of the files that the program writes to.
     :ivar started: ``str``, what the user is told when it is up; ``{pid}`` is its number.
     :ivar flags: by option's name, what the user calls it.
     """
@@ -77,8 +52,8 @@ class ProgramContext(DaemonContext):
         self.ticks = False
         self.started = ""
         self.flags: dict[str, str] = {}
-        self.logs = LogNotes()
         self.mark: str | None = None
+        self.notes = StartNotes()
 
     def show_progress(self, text: str) -> None:
         """Show what the program, or who waits for it, has to say."""
@@ -96,7 +71,7 @@ class ProgramContext(DaemonContext):
     def redirect_streams(self) -> None:
         """Point the streams where they shall point, and note for the launcher which files they are now."""
         super().redirect_streams()
-        self.logs.note()
+        self.notes.note()
 
     def _has_launched(self) -> None:
         self.launched()

@@ -9,7 +9,6 @@ from functools import partial
 
 from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
-from ..report import printable
 from . import memory, places, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from .screen import Screen
     from .supervisor import Supervisor
 
-# Lines of its log that a program which failed to start is shown with.
-_LAST_LINES = 10
 # For what a start has left that has failed.
 _AFTER_FAILURE = "TERM/5/KILL/5"
 # The user has given a program and flags, and knows nothing of options, of steps and of what becomes what.
@@ -274,8 +271,8 @@ def _clear(target: Target | None, screen: Screen) -> None:
 
 def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:
     screen.complain(_text_of(error, context) + _hint_on(error, context))
-    for line in _last_words(context):
-        screen.say(f"  {printable(line)}")
+    for line in context.notes.last_words(context.stdout, context.stderr):
+        screen.say(f"  {line}")
 
 
 def _hint_on(error: DaemonStartError, context: Program | Supervisor) -> str:
@@ -294,33 +291,6 @@ def _text_of(error: DaemonStartError, context: Program | Supervisor) -> str:
     if isinstance(error, InvalidOption) and error.option in context.flags:
         text = text.replace(f": {error.option}: ", f": {context.flags[error.option]}: ", 1)
     return text
-
-
-def _last_words(context: Program | Supervisor) -> Iterator[str]:
-    """Yield the last lines that a program which has failed has written to its files, each file once."""
-    seen = set()
-    for number, path in ((1, context.stdout), (2, context.stderr)):
-        if isinstance(path, str) and path not in seen:
-            seen.add(path)
-            yield from _last_words_in(context, number, path)
-
-
-def _last_words_in(context: Program | Supervisor, number: int, path: str) -> list[str]:
-    from . import log_view
-
-    # A FIFO whose writer has ended would never be opened, what a terminal answers was not the program's, and whatever
-    # else lies there by now, be it by a link, was put there by the program or by a stranger.
-    try:
-        if not os.path.isfile(path) or context.logs.size_at_start(number, os.stat(path)) is None:
-            return []
-        fd = os.open(path, log_view.READING)
-    except OSError:  # it is gone
-        return []
-    try:
-        size = context.logs.size_at_start(number, os.fstat(fd))
-        return [] if size is None else log_view.last_words(fd, _LAST_LINES, size)
-    finally:
-        os.close(fd)
 
 
 def restart(options: argparse.Namespace, screen: Screen) -> int:
