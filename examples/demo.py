@@ -21,7 +21,7 @@ def say(title, text):
 
 def start(place):
     """Start the server; return its address when the launcher has gone, which is when the server is ready."""
-    command = [sys.executable, EXAMPLES / "fileserver.py", "--port", "0"]
+    command = [sys.executable, EXAMPLES / "fileserver.py", "start", "--port", "0"]
     command += ["--pidfile", place / "web.pid", "--log", place / "web.log", PROJECT]
     launcher = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     say("launcher says", launcher.stderr.strip())

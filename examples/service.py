@@ -1,4 +1,4 @@
-"""A service in ten lines: python3 service.py start|run|stop|restart|reload|status|logs|doctor"""
+"""A service in ten lines: python3 service.py start|run|stop|restart|reload|status|logs|doctor|completion"""
 
 from daemonry import DaemonContext, PIDLockFile
 from daemonry.cli import service

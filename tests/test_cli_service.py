@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ from harness.probe import facts_of
 from harness.waiting import is_alive, wait_for
 
 if TYPE_CHECKING:
+    from harness.commands import Daemonry
     from harness.daemons import Daemons, Launched
 
 SERVICE = """
@@ -112,8 +116,8 @@ def test_a_mistake_in_the_words_is_a_usage_error(service: Service, words: list[s
 def test_help_names_the_commands(service: Service) -> None:
     """--help lists every command of a service."""
     told = service("--help").stdout
-    for word in ("start", "run", "stop", "restart", "reload", "status", "logs", "doctor"):
-        assert f"    {word} " in told
+    for word in ("start", "run", "stop", "restart", "reload", "status", "logs", "doctor", "completion"):
+        assert f"    {word}" in told
         assert f"usage: svc.py {word}" in service(word, "--help").stdout
 
 
@@ -133,29 +137,125 @@ def test_the_words_of_the_process_are_not_needed(service: Service) -> None:
 # The start
 
 
+def test_a_start_says_that_it_is_up_in_the_words_of_the_command(service: Service, daemonry: Daemonry) -> None:
+    """Each line of both is the same but for the name: a start, a second one, a restart, a stop; at a terminal too."""
+    words = ("--", sys.executable, "-c", "import time; time.sleep(60)")
+
+    def of_command(*words: object, status: int = 0) -> str:
+        return daemonry(*words).check(status).stderr.replace("daemonry: ", "").replace(daemonry.name, "svc.py")
+
+    for ours, theirs, status in (
+        (["start"], ["start", "--name", daemonry.name, *words], 0),
+        (["start"], ["start", "--name", daemonry.name, *words], 1),
+        (["restart"], ["restart", daemonry.name], 0),
+        (["stop"], ["stop", daemonry.name], 0),
+    ):
+        told = service(*ours, status=status).stderr
+        assert _without_numbers(told) == _without_numbers(of_command(*theirs, status=status))
+
+
+def _without_numbers(told: str) -> str:
+    return re.sub(r"\d+(\.\d+)?|\(.*\)", "N", told)
+
+
+def test_a_start_at_a_terminal_says_which_process_is_up(service: Service, daemons: Daemons) -> None:
+    terminal = daemons.terminal(service.program, "start", env={"TERM": "xterm", "NO_COLOR": None})
+    assert terminal.wait() == 0
+    pid = daemons.survivor()
+    assert terminal.output == f"svc.py: started, process {pid}\r\n"
+    again = daemons.terminal(service.program, "start", env={"TERM": "xterm", "NO_COLOR": None})
+    assert again.wait() == 1
+    assert f"svc.py is running already: process {pid} (" in again.output
+    service("stop")
+
+
 def test_a_second_start_names_the_first(service: Service) -> None:
     """Started twice, the second says who runs, changes nothing, and is status 1."""
     pid = service.start()
     told = service("start", status=1).stderr
-    assert told.startswith("svc.py: cannot start the daemon: step lock_pidfile: ")
-    assert f"held by process {pid} (" in told
+    assert told.startswith(f"svc.py is running already: process {pid} (")
+    assert told.count("\n") == 1
     assert service.daemons.alive() == [pid]
     service("stop")
 
 
+def test_a_start_beside_one_that_is_not_done_names_it(service: Service) -> None:
+    """It holds the pidfile already; Ctrl-C ends it with status 130, and without a trace."""
+    service.write("open('in', 'w')\n    context.wait()", "context.ready = 'manual'; context.working_directory = '.'")
+    first = service.daemons.start(service.program, "start")
+    wait_for((service.daemons.directory / "in").exists, what="the first holds the pidfile")
+    assert service("start", status=1).stderr.startswith("svc.py is running already: process ")
+    first.signal(signal.SIGINT)
+    ended = first.wait()
+    assert (ended.status, ended.stderr) == (130, "")
+
+
 def test_a_body_that_fails_before_it_is_ready_fails_the_start(service: Service) -> None:
-    """With ready="manual" what the body raises is told at the terminal, and the status is 1."""
+    """With ready="manual" what the body raises is told at the terminal: what, in which line, and the log's tail."""
+    service.log.write_text("of an earlier start\n")
     service.write("raise RuntimeError('the model is broken')", "context.ready = 'manual'")
-    told = service("start", status=1).stderr
-    assert told == "svc.py: cannot start the daemon: step body: RuntimeError: the model is broken\n"
+    first, *more = service("start", status=1).stderr.splitlines()
+    assert first == "svc.py: cannot start the daemon: step body: RuntimeError: the model is broken"
+    assert more[0] == "  Traceback (most recent call last):"
+    assert "    raise RuntimeError('the model is broken')" in [line[2:] for line in more]
+    assert re.fullmatch(r"  up \d+", more[-1])
+    assert "earlier" not in "".join(more)
+    assert "daemonry" not in "".join(more).replace("/daemonry-test-", "")
     assert service.daemons.alive() == []
     assert not service.pidfile.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("sys.exit('no model')", "no model"),
+        ("sys.exit(3)", "exited with status 3"),
+        ("os.kill(os.getpid(), 9)", "the daemon was killed by SIGKILL"),
+        ("os._exit(4)", "the daemon exited with status 4 before it was ready"),
+    ],
+)
+def test_an_end_that_is_no_error_of_the_code_shows_the_log_and_no_traceback(
+    service: Service, body: str, told: str
+) -> None:
+    service.write(f"sys.stdout.flush(); {body}", "context.ready = 'manual'")
+    first, *more = service("start", status=1).stderr.splitlines()
+    assert first.startswith("svc.py: cannot start the daemon: ")
+    assert first.endswith(told)
+    assert [line[:5] for line in more] == ["  up "]
+
+
+def test_a_step_of_the_programs_own_that_fails_is_shown_with_its_line(service: Service) -> None:
+    """In the foreground as well."""
+    service.write()
+    own = "class Own(DaemonContext):\n    def set_umask(self):\n        int('x')\ncontext = Own("
+    service.program.write_text(service.program.read_text().replace("context = DaemonContext(", own))
+    for word in ("start", "run"):
+        first, *more = service(word, status=1).stderr.splitlines()
+        assert first.startswith("svc.py: cannot start the daemon: step set_umask: ValueError: invalid literal")
+        assert more[0] == "  Traceback (most recent call last):"
+        assert "int('x')" in "".join(more)
+
+
+@pytest.mark.root_only("a daemon that becomes another user takes it")
+def test_a_log_that_its_user_has_replaced_is_not_shown_to_root(service: Service, ordinary_user: str) -> None:
+    """Whatever lies there when the start has failed: root is shown what the daemon had open, or nothing."""
+    secret = service.daemons.directory / "secret"
+    secret.write_text("root's alone\n")
+    secret.chmod(0o600)
+    place = service.daemons.directory / "place"
+    place.mkdir()
+    shutil.chown(place, ordinary_user)
+    log = place / "log"
+    settings = f"context.uid = {ordinary_user!r}; context.ready = 'manual'; context.stdout = context.stderr = '{log}'"
+    service.write(f"os.unlink('{log}'); os.symlink('{secret}', '{log}'); os._exit(1)", settings)
+    told = service("start", status=1).stderr
+    assert told.endswith("the daemon exited with status 1 before it was ready\n")
 
 
 def test_what_the_system_refuses_the_body_keeps_its_traceback(service: Service) -> None:
     """An OSError of the body, once the daemon is up, is in its log as Python tells it, and its status is 1."""
     service.write("open('/nowhere/at/all')")
-    assert service("start", through=reaper.through(), status=1).stderr == ""
+    assert service("start", through=reaper.through(), status=1).stderr.startswith("svc.py: started, process ")
     log = service.log.read_text()
     assert "Traceback (most recent call last):" in log
     assert "open('/nowhere/at/all')" in log
@@ -198,10 +298,12 @@ def test_an_option_that_can_not_be_meant_is_a_usage_error(service: Service) -> N
 
 def test_restart_takes_the_place_of_the_one_that_runs(service: Service) -> None:
     """After `restart` another process runs; it starts one that didn't run, too."""
-    assert service("restart").stderr == "svc.py: not running\n"
+    told = service("restart").stderr
     first = service.daemons.survivor()
-    service("restart")
+    assert told == f"svc.py: not running\nsvc.py: started, process {first}\n"
+    told = service("restart").stderr
     second = service.daemons.survivor()
+    assert re.fullmatch(rf"svc.py: stopped, process {first}, after [\d.]+ s\nsvc.py: started, process {second}\n", told)
     assert second != first
     assert service.pidfile.read_text() == f"{second}\n"
     service("stop")
@@ -234,9 +336,14 @@ def test_stop_and_restart_take_a_schedule(service: Service) -> None:
 
 
 def test_run_is_the_service_itself_in_the_foreground(service: Service, daemons: Daemons) -> None:
-    """`run` is not detached: the process that was started holds the pidfile, and a stop ends it with status 0."""
+    """`run` is not detached: the process that was started holds the pidfile, and a stop ends it with status 0.
+
+    What it writes is seen there, and not in the log.
+    """
     running = daemons.start(service.program, "run")
-    wait_for(lambda: service.log.exists() and "up" in service.log.read_text(), what="it is up")
+    wait_for(lambda: "up" in running.stdout, what="it is up")
+    assert running.stderr == f"svc.py: running in the foreground, process {running.pid}\n"
+    assert not service.log.exists()
     assert service.pidfile.read_text() == f"{running.pid}\n"
     assert facts_of(running.pid).ppid == os.getpid()
     assert service("status").stdout.startswith(f"svc.py: running, process {running.pid} (")
@@ -246,13 +353,23 @@ def test_run_is_the_service_itself_in_the_foreground(service: Service, daemons: 
 
 def test_ctrl_c_ends_what_runs_in_the_foreground_without_a_traceback(daemons: Daemons, service: Service) -> None:
     """Ctrl-C at the terminal of `run` ends it with status 130, and the pidfile is gone."""
-    service.write("context.wait()", "context.stdout = context.stderr = None")
     terminal = daemons.terminal(service.program, "run")
     terminal.read_until("up")
     terminal.write("\x03")
     assert terminal.wait() == 130
-    assert "Traceback" not in terminal.output
+    told = f"svc.py: running in the foreground, process {terminal.pid}\r\nup {terminal.pid}\r\n"
+    assert terminal.output.replace("^C", "") == told
     assert not service.pidfile.exists()
+
+
+@pytest.mark.parametrize("logs", ["", "import logging; logging.basicConfig()"])
+def test_what_ends_a_service_in_the_foreground_is_shown_once(service: Service, daemons: Daemons, logs: str) -> None:
+    """By Python, with the program's own lines alone."""
+    service.write("int('x')", logs)
+    terminal = daemons.terminal(service.program, "run")
+    assert terminal.wait() == 1
+    assert terminal.output.count("ValueError: ") == terminal.output.count("Traceback") == 1
+    assert "cli" not in terminal.output
 
 
 def test_a_service_that_runs_in_the_foreground_is_not_started_again(service: Service, daemons: Daemons) -> None:
@@ -260,7 +377,7 @@ def test_a_service_that_runs_in_the_foreground_is_not_started_again(service: Ser
     running = daemons.start(service.program, "run")
     wait_for(service.pidfile.exists, what="it runs")
     for word in ("start", "run"):
-        assert f"held by process {running.pid} (" in service(word, status=1).stderr
+        assert service(word, status=1).stderr.startswith(f"svc.py is running already: process {running.pid} (")
     running.signal(signal.SIGTERM)
     running.wait()
 

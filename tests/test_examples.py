@@ -58,8 +58,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 def serve(daemons: Daemons, *arguments: object, status: int = 0) -> str:
     """Start the file server and answer what its launcher said."""
-    options = ("--pidfile", "web.pid", "--log", "web.log")
-    return daemons.launch(EXAMPLES / "fileserver.py", *options, *arguments, EXAMPLES).check(status).stderr
+    return daemons.launch(EXAMPLES / "fileserver.py", "start", *arguments, EXAMPLES).check(status).stderr
 
 
 def test_fileserver_serves_when_its_launcher_has_gone(daemons: Daemons) -> None:
@@ -88,8 +87,7 @@ def test_fileserver_says_at_the_terminal_that_its_port_is_in_use(daemons: Daemon
 def test_fileserver_started_twice_names_the_first(daemons: Daemons) -> None:
     serve(daemons, "--port", 0)
     pid = daemons.survivor()
-    said = serve(daemons, "--port", 0, status=1)
-    assert f"step lock_pidfile: cannot lock {daemons.directory}/web.pid: held by process {pid} (" in said
+    assert serve(daemons, "--port", 0, status=1).startswith(f"fileserver.py is running already: process {pid} (")
     daemons.stop(pid)
 
 
@@ -121,17 +119,16 @@ def test_custom_steps_names_the_step_that_it_added(daemons: Daemons) -> None:
 
 def control(daemons: Daemons, *words: object, status: int = 0) -> str:
     """Do a command of the file server's own and answer what it said."""
-    options = ("--pidfile", "web.pid", "--log", "web.log", "--port", 0, EXAMPLES)
-    launched = daemons.launch(EXAMPLES / "fileserver.py", *options, *words).check(status)
+    launched = daemons.launch(EXAMPLES / "fileserver.py", *words, "--pidfile", "web.pid").check(status)
     return launched.stdout + launched.stderr
 
 
 def test_fileserver_has_the_commands_of_a_service(daemons: Daemons) -> None:
     """Each command does what `daemonry` does by that name, in the file server's own."""
-    control(daemons, "start")
+    control(daemons, "start", "--port", 0)
     pid = daemons.survivor()
     assert control(daemons, "status").startswith(f"fileserver.py: running, process {pid} (")
-    address = re.search(r"http://\S+/", control(daemons, "restart"))
+    address = re.search(r"http://\S+/", control(daemons, "restart", "--port", 0, EXAMPLES))
     assert address is not None
     pid = daemons.survivor()
     urllib.request.urlopen(address.group(), timeout=10).close()
@@ -146,13 +143,13 @@ def test_fileserver_has_the_commands_of_a_service(daemons: Daemons) -> None:
 
 
 def test_fileserver_runs_in_the_foreground(daemons: Daemons) -> None:
-    """`run` stays, serves, and ends by Ctrl-C with its pidfile gone."""
-    options = ("--pidfile", "web.pid", "--log", "web.log", "--port", 0, EXAMPLES)
-    running = daemons.start(EXAMPLES / "fileserver.py", *options, "run")
-    wait_for(lambda: "http://" in "".join(lines_of(daemons.directory / "web.log")), what="it serves")
+    """`run` stays, shows where it serves, and ends by Ctrl-C with its pidfile gone."""
+    running = daemons.start(EXAMPLES / "fileserver.py", "run", "--port", 0, EXAMPLES)
+    wait_for(lambda: "http://" in running.stderr, what="it serves")
     running.signal(signal.SIGINT)
-    assert running.wait().status == 130
-    assert "Traceback" not in (daemons.directory / "web.log").read_text()
+    ended = running.wait()
+    assert ended.status == 130
+    assert "Traceback" not in ended.stderr
     assert not (daemons.directory / "web.pid").exists()
 
 

@@ -101,6 +101,8 @@ DOCTESTS = {"concepts-4", "tutorial-10"}
 ONE_BY_ONE = {
     "command-1",
     "command-2",
+    "command-3",
+    "command-4",
     "concepts-1",
     "concepts-2",
     "concepts-3",
@@ -210,10 +212,35 @@ def test_the_slow_start_ends_well(daemons: Daemons) -> None:
 def test_a_programs_own_commands_are_what_they_are_shown_to_be(daemons: Daemons) -> None:
     program = daemons.directory / "heartbeat.py"
     program.write_text(code_of("command-2", daemons.directory))
-    daemons.launch(program, "start").check()
+    started = daemons.launch(program, "start").check().stderr
     pid = daemons.survivor()
+    assert started == f"heartbeat.py: started, process {pid}\n"
+    again = daemons.launch(program, "start").check(1).stderr
+    assert again.startswith(f"heartbeat.py is running already: process {pid} (")
     assert f"heartbeat.py: running, process {pid} (" in daemons.launch(program, "status").check().stdout
     assert f"heartbeat.py: stopped, process {pid}" in daemons.launch(program, "stop").check().stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("command-3", ("start", "--every", "1", "world"), ("restart", "--every", "10", "moon")),
+        ("command-4", ("start", "--every", "1"), ("--name", "moon", "restart", "--every", "10")),
+    ],
+)
+def test_a_programs_own_arguments_stand_where_they_are_shown(
+    daemons: Daemons, name: str, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    program, log = daemons.directory / "greet.py", daemons.directory / "greet.log"
+    program.write_text(code_of(name, daemons.directory))
+    started = daemons.launch(program, *first).check().stderr
+    assert started == f"greet.py: started, process {daemons.survivor()}\n"
+    wait_for(lambda: log.read_text().startswith("hello world\n"), what="the first greeting")
+    restarted = daemons.launch(program, *second).check().stderr
+    assert restarted.splitlines()[-1] == f"greet.py: started, process {daemons.survivor()}"
+    wait_for(lambda: log.read_text().endswith("hello moon\n"), what="the second greeting")
+    assert daemons.launch(program, "logs", "-n", 1).check().stdout == "hello moon\n"
+    assert "greet.py: stopped" in daemons.launch(program, "stop").check().stderr
 
 
 def in_shell(daemons: Daemons, script: str, *words: str) -> subprocess.CompletedProcess[str]:

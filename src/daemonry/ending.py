@@ -25,6 +25,16 @@ opened: dict[int, Ending] = {}
 """The contexts that are open, by number: a subclass may be without a hash."""
 
 
+class Onlooker:
+    """Whoever has a context opened for a user, and tells him of it; this one tells nothing."""
+
+    def has_begun(self, step: str) -> None:
+        """Be told of a step; called in the process that takes it."""
+
+    def has_launched(self) -> None:
+        """Be told, in the launcher, that the daemon is ready; it must not raise."""
+
+
 class Ending(Options):
     """What a context has taken since it began to open, and how it gives that back."""
 
@@ -41,6 +51,7 @@ class Ending(Options):
         "_forgotten_when_open",
         "_leaving",
         "_logged",
+        "_onlooker",
         "_opener",
         "_opening",
         "_pidfile_entered",
@@ -61,6 +72,7 @@ class Ending(Options):
     def _set_up(self) -> None:
         self._stop_wish = signals.StopWish()
         self._exit_stack: ExitStack | None = None
+        self._onlooker: Onlooker | None = None
         self._leaving = False
         self._start_over()
 

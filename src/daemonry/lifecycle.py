@@ -109,6 +109,8 @@ class Lifecycle(Ending):
 
     def _begin_step(self, name: str) -> None:
         self._step = name
+        if self._onlooker is not None:
+            self._onlooker.has_begun(name)
         if self._tie is not None:
             self._tell_of_step(self._tie, name)
         getattr(self, name)()
@@ -257,4 +259,6 @@ class Lifecycle(Ending):
                 self.show_progress(f"waiting for the daemon: {missing}; Ctrl-C ends the start")
 
     def _has_launched(self) -> None:
-        """Do nothing; called in the launcher when the daemon is ready, before it leaves. It must not raise."""
+        """Called in the launcher when the daemon is ready, before it leaves. It must not raise."""
+        if self._onlooker is not None:
+            self._onlooker.has_launched()

@@ -5,36 +5,58 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import InvalidOption
+from ..context import DaemonContext
+from ..control import find_surely
+from ..ending import Onlooker
+from ..errors import DaemonStartError, DaemonTraceback, InvalidOption
 from ..plan import lock_of
-from . import asking, steering
+from . import steering
 from .commands import carry_out
+from .own_completion import complete, print_script
+from .own_words import COMMANDS, Words
 from .places import Target
-from .statuses import DONE
+from .refusal import Refusal
+from .start_notes import StartNotes
+from .statuses import DONE, FAILED, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Union
 
-    from ..context import DaemonContext
     from .screen import Screen
 
+    Wanted = Union[DaemonContext, Callable[[argparse.Namespace], DaemonContext]]
 
-def perform_own(context: DaemonContext, main: Callable[[], Any], words: list[str]) -> int:
+# The status of a program that Ctrl-C has ended, as shells tell it.
+_INTERRUPTED = 130
+
+
+def perform_own(
+    context: Wanted, main: Callable[..., Any], words: list[str], parser: argparse.ArgumentParser | None
+) -> int:
     """Do what the words ask of the program's own daemon; answer the exit status."""
-    own = _Own(context, main)
-    options = own.parser().parse_args(words)
-    options.target = own.target
-    status = carry_out(options.function, options, own.name)
-    return own.keep() if context.is_open else status
+    own = Words(parser.prog if parser is not None else _name(), parser)
+    if words[:1] == ["complete"]:
+        return complete(words[1:], own.candidates)
+    command, told, options = own.parse(words)
+    if command == "completion":
+        return carry_out(print_script, told, own.name)
+    found = context if isinstance(context, DaemonContext) else context(options)
+    return _Own(own.name, found, main if parser is None else lambda: main(options)).perform(command, told)
+
+
+def _name() -> str:
+    """Return what the program is called: as its file, or as its package where python -m runs that."""
+    directory, name = os.path.split(sys.argv[0])
+    return os.path.basename(directory) if name == "__main__.py" else name
 
 
 class _Own:
     """A program's context and its body."""
 
-    def __init__(self, context: DaemonContext, main: Callable[[], Any]) -> None:
+    def __init__(self, name: str, context: DaemonContext, main: Callable[[], Any]) -> None:
         path = getattr(lock_of(context.pidfile), "path", None)
         if not isinstance(path, str):
             raise InvalidOption("pidfile", "a service is found by its pidfile: give the context one, such as its path")
@@ -42,51 +64,87 @@ class _Own:
         log = os.fspath(log) if isinstance(log, os.PathLike) else log
         self._context = context
         self._main = main
-        self.name = os.path.basename(sys.argv[0])
-        self.target = Target(title=self.name, pidfile=path, log=log if isinstance(log, str) else None)
+        self.target = Target(title=name, pidfile=path, log=log if isinstance(log, str) else None)
 
-    def parser(self) -> argparse.ArgumentParser:
-        """Make the parser of the commands."""
-        import argparse
+    def perform(self, command: str, options: argparse.Namespace) -> int:
+        """Do a command; answer the exit status."""
+        opening = {"start": self._start, "run": self._run, "restart": self._restart}
+        options.target = self.target
+        status = carry_out(COMMANDS[command].function or opening[command], options, self.target.title)
+        return self._keep() if self._context.is_open else status
 
-        parser = argparse.ArgumentParser(prog=self.name, epilog=f"example: {self.name} start")
-        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        for name, function, adds, summary in (
-            ("start", self._start, None, "start it as a daemon"),
-            ("run", self._run, None, "run it in the foreground"),
-            ("stop", steering.stop, steering.add_schedule, "stop it"),
-            ("restart", self._restart, steering.add_schedule, "stop it, and start it again"),
-            ("reload", steering.reload, None, "let it read its configuration again (SIGHUP)"),
-            ("status", asking.status, asking.add_json, "tell whether it runs"),
-            ("logs", asking.logs, asking.add_logs, "show what it has written"),
-            ("doctor", asking.doctor, asking.add_json, "tell which properties of a well-behaved daemon it has"),
-        ):
-            command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-            command.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and answers")
-            command.set_defaults(function=function)
-            if adds is not None:
-                adds(command)
-        return parser
-
-    def _start(self, options: argparse.Namespace, screen: Screen) -> int:
-        self._context.open()
-        return DONE
-
-    def keep(self) -> int:
+    def _keep(self) -> int:
         """Call the body in the context that is open; what it raises is the program's own, and is put in no line."""
         with self._context:
             try:
                 self._main()
             except KeyboardInterrupt:  # how one ends what runs in the foreground
-                return 130
+                return _INTERRUPTED
+        return DONE
+
+    def _start(self, options: argparse.Namespace, screen: Screen) -> int:
+        # The lock decides; this one only says it in the words of the command.
+        daemon = find_surely(self.target.pidfile)
+        if daemon is not None:
+            raise Refusal(f"{self.target.title} is running already: {daemon.process}", FAILED)
+        teller = _Teller(self.target.title, screen)
+        self._context._onlooker = teller
+        try:
+            self._context.open()
+        except DaemonStartError as error:
+            teller.tell_failure(error, self._context)
+            return status_of(error)
         return DONE
 
     def _run(self, options: argparse.Namespace, screen: Screen) -> int:
         self._context.detach_process = False
-        return self._start(options, screen)
+        # Whoever looks on sees what it writes.
+        self._context.stdout = self._context.stderr = None
+        status = self._start(options, screen)
+        if status == DONE:
+            screen.say(f"{self.target.title}: running in the foreground, process {os.getpid()}")
+        return status
 
     def _restart(self, options: argparse.Namespace, screen: Screen) -> int:
         # Refused before the old one is stopped: a mistake in the options must not cost a service.
         self._context.plan()
         steering.stop_target(self.target, options.schedule, screen)
         return self._start(options, screen)
+
+
+class _Teller(Onlooker):
+    """Tells the user how the start of a daemon went."""
+
+    def __init__(self, title: str, screen: Screen) -> None:
+        self._title = title
+        self._screen = screen
+        self._notes = StartNotes()
+        self._redirects = False
+
+    def has_begun(self, step: str) -> None:
+        """Note for the launcher what the daemon's streams are, once they are what they shall be."""
+        if self._redirects:
+            self._notes.note()
+        self._redirects = step == "redirect_streams"
+
+    def has_launched(self) -> None:
+        """Say that it is up."""
+        number = f", process {self._notes.pid}" if self._notes.pid else ""
+        self._screen.say(f"{self._title}: started{number}")
+
+    def tell_failure(self, error: DaemonStartError, context: DaemonContext) -> None:
+        """Say why it isn't: in a line, then where the program's own code has failed, and what it has written last."""
+        self._screen.complain(str(error))
+        for line in (*_trace_of(error), *self._notes.last_words(context.stdout, context.stderr)):
+            self._screen.say(f"  {line}")
+
+
+def _trace_of(error: DaemonStartError) -> list[str]:
+    """Return the traceback of the program's own code, if it was that which has failed."""
+    cause = error.__cause__
+    if isinstance(cause, DaemonTraceback):
+        return (error.traceback or "").splitlines()
+    from .. import frames
+
+    text, is_of_program = frames.text_of(cause) if cause is not None else ("", False)
+    return text.splitlines() if is_of_program else []

@@ -58,8 +58,9 @@ class Screen:
 
     def complain(self, text: str) -> None:
         """Write an error."""
-        told = f"{self.program}: "  # a service complains of itself, and need not say so twice
-        self._write(paint(text if text.startswith(told) else told + text, "bad", sys.stderr))
+        # A service complains of itself, and need not say so twice.
+        is_told = text.startswith((f"{self.program}: ", f"{self.program} "))
+        self._write(paint(text if is_told else f"{self.program}: {text}", "bad", sys.stderr))
         self._moving = False
 
     def _write(self, text: str) -> None:
