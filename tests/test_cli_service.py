@@ -205,6 +205,18 @@ def test_a_body_that_fails_before_it_is_ready_fails_the_start(service: Service) 
     assert not service.pidfile.exists()
 
 
+def test_a_failure_that_is_in_the_log_as_well_is_shown_once(service: Service) -> None:
+    """A handler has written its traceback there, too, in which are the program's own lines alone."""
+    logs = "import logging; logging.basicConfig(format='now %(message)s'); context.ready = 'manual'"
+    service.write("logging.warning('almost'); raise RuntimeError('the model is broken')", logs)
+    told = service("start", status=1).stderr
+    assert told.count("Traceback") == told.count("  RuntimeError: the model is broken\n") == 1
+    *_, up, almost, ends = told.splitlines()
+    assert up.startswith("  up ")
+    assert (almost, ends) == ("  now almost", "  now the daemon ends: RuntimeError: the model is broken")
+    assert "own_commands" not in service.log.read_text()
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

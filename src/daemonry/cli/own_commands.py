@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .. import failures
 from ..context import DaemonContext
 from ..control import find_surely
 from ..ending import Onlooker
@@ -80,6 +81,9 @@ class _Own:
                 self._main()
             except KeyboardInterrupt:  # how one ends what runs in the foreground
                 return _INTERRUPTED
+            except BaseException as error:
+                failures.show_the_program_only(error)  # before it is logged
+                raise
         return DONE
 
     def _start(self, options: argparse.Namespace, screen: Screen) -> int:
@@ -135,7 +139,8 @@ class _Teller(Onlooker):
     def tell_failure(self, error: DaemonStartError, context: DaemonContext) -> None:
         """Say why it isn't: in a line, then where the program's own code has failed, and what it has written last."""
         self._screen.complain(str(error))
-        for line in (*_trace_of(error), *self._notes.last_words(context.stdout, context.stderr)):
+        trace = _trace_of(error)
+        for line in (*trace, *self._notes.last_words(context.stdout, context.stderr, besides=trace)):
             self._screen.say(f"  {line}")
 
 

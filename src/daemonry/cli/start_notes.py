@@ -10,7 +10,7 @@ from ..report import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 # Lines of its log that a daemon which failed to start is shown with.
 _LAST_LINES = 10
@@ -40,18 +40,20 @@ class StartNotes:
         """The number of the daemon; 0 when none has noted it."""
         return int(self._PID.unpack_from(self._page)[0])
 
-    def last_words(self, *paths: object) -> Iterator[str]:
+    def last_words(self, *paths: object, besides: Collection[str] = ()) -> Iterator[str]:
         """Yield the last lines that a daemon has written to the files of its stdout and its stderr, each file once.
 
         :param paths: of both; what is no path is passed over.
+        :param besides: lines that the user is shown anyway.
         """
         seen = set()
         for number, path in enumerate(paths, 1):
             if isinstance(path, (str, os.PathLike)) and os.fspath(path) not in seen:
                 seen.add(os.fspath(path))
-                yield from map(printable, self._last_words_in(number, os.fspath(path)))
+                lines = self._last_words_in(number, os.fspath(path), _LAST_LINES + len(besides))
+                yield from [printable(line) for line in lines if line not in besides][-_LAST_LINES:]
 
-    def _last_words_in(self, number: int, path: str) -> list[str]:
+    def _last_words_in(self, number: int, path: str, most: int) -> list[str]:
         from . import log_view
 
         # A FIFO whose writer has ended would never be opened, what a terminal answers was not the daemon's, and
@@ -64,7 +66,7 @@ class StartNotes:
             return []
         try:
             size = self._size_at_start(number, os.fstat(fd))
-            return [] if size is None else log_view.last_words(fd, _LAST_LINES, size)
+            return [] if size is None else log_view.last_words(fd, most, size)
         finally:
             os.close(fd)
 
