@@ -40,8 +40,8 @@ class Command(Record):
 COMMANDS = {
     "start": Command(summary="start it as a daemon", takes="all"),
     "run": Command(summary="run it in the foreground, and show what it writes", takes="all"),
-    "stop": Command(summary="stop it", function=steering.stop, adds=steering.add_stop),
-    "restart": Command(summary="stop it, and start it again", takes="all", adds=steering.add_stop),
+    "stop": Command(summary="stop it", function=steering.stop, adds=steering.add_schedule),
+    "restart": Command(summary="stop it, and start it again", takes="all", adds=steering.add_schedule),
     "reload": Command(summary="let it read its configuration again (SIGHUP)", function=steering.reload),
     "status": Command(summary="tell whether it runs", function=asking.status, adds=asking.add_json),
     "logs": Command(summary="show what it has written", function=asking.logs, adds=asking.add_logs),
