@@ -38,10 +38,10 @@ def test_what_is_kept_is_its_users_alone_whatever_the_umask(daemonry: Daemonry) 
 @pytest.mark.unprivileged_only("root's places are the system's")
 def test_directories_that_a_start_makes_are_its_users_alone(daemonry: Daemonry) -> None:
     """Those on the way to them as well: who can write to one of these can put another in its place."""
-    state, runtime = daemonry.directory / "of/the/state", daemonry.directory / "of/the/runtime"
-    env = {"XDG_STATE_HOME": str(state), "XDG_RUNTIME_DIR": str(runtime)}
+    home = daemonry.directory / "of/the/home"
+    env: dict[str, str | None] = {"DAEMONRY_HOME": str(home)}
     daemonry("start", "--name", daemonry.name, *SLEEP, env=env, preexec=lambda: os.umask(0)).check()
-    made = [daemonry.directory / "of", daemonry.directory / "of/the", state, runtime, runtime / "daemonry"]
+    made = [daemonry.directory / "of", daemonry.directory / "of/the", home]
     assert {stat.S_IMODE(each.stat().st_mode) for each in made} == {0o700}
     daemonry("stop", daemonry.name, env=env).check()
 
@@ -78,7 +78,7 @@ def test_of_starts_at_once_the_one_that_succeeds_is_kept(daemonry: Daemonry) -> 
     (winner,) = [number for number, status in enumerate(statuses) if status == 0]
     assert words_of(daemonry)[-1] == str(100 + winner)
     assert Path(f"/proc/{daemonry.pid()}/cmdline").read_text().split("\0")[1] == str(100 + winner)
-    assert [each.name for each in daemonry.memory().parent.glob(f"{daemonry.name}*")] == [daemonry.memory().name]
+    assert [each.name for each in daemonry.memory().parent.glob(f"{daemonry.name}.json*")] == [daemonry.memory().name]
     daemonry.stop()
 
 
@@ -89,7 +89,7 @@ def test_it_is_not_kept_before_the_daemon_is_up(daemonry: Daemonry) -> None:
     assert not daemonry.memory().exists()
     daemonry("stop", daemonry.name).check()
     running.wait().check(1)
-    assert list(daemonry.memory().parent.glob(f"{daemonry.name}*")) == []
+    assert list(daemonry.memory().parent.glob(f"{daemonry.name}.json*")) == []
 
 
 def test_a_memory_that_cannot_be_kept_is_told_of_and_the_daemon_is_up(daemonry: Daemonry) -> None:

@@ -42,8 +42,7 @@ class Daemonry:
         self.daemons = daemons
         self.directory = daemons.directory
         self.environment = {
-            "XDG_RUNTIME_DIR": os.fspath(self.directory / "runtime"),
-            "XDG_STATE_HOME": os.fspath(self.directory / "state"),
+            "DAEMONRY_HOME": None if os.geteuid() == 0 else os.fspath(self.directory / "home"),
             "NO_COLOR": None,
         }
         self.name = self.new_name(names)
@@ -67,22 +66,22 @@ class Daemonry:
 
     def pidfile(self, name: str | None = None) -> Path:
         """Answer the pidfile of a daemon that is started by name."""
-        return self._place("/run", "runtime") / f"{name or self.name}.pid"
+        return self._place("/run") / f"{name or self.name}.pid"
 
     def log(self, name: str | None = None) -> Path:
         """Answer its log."""
-        return self._place("/var/log", "state") / f"{name or self.name}.log"
+        return self._place("/var/log") / f"{name or self.name}.log"
 
     def memory(self, name: str | None = None) -> Path:
         """Answer the file that remembers how it was started."""
-        return self._place("/run", "runtime") / "daemonry" / f"{name or self.name}.json"
+        return self._place("/run/daemonry") / f"{name or self.name}.json"
 
     def left(self, name: str | None = None) -> list[Path]:
         """Answer those of pidfile and memory that are there."""
         return [path for path in (self.pidfile(name), self.memory(name)) if path.exists()]
 
-    def _place(self, of_root: str, below: str) -> Path:
-        return Path(of_root) if os.geteuid() == 0 else self.directory / below
+    def _place(self, of_root: str) -> Path:
+        return Path(of_root) if os.geteuid() == 0 else self.directory / "home"
 
     # What a user does
 

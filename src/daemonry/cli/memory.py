@@ -10,27 +10,34 @@ from contextlib import contextmanager, suppress
 
 from ..errors import ControlError
 from ..walk import at_directory, others_write
-from . import places
+from .homes import make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from .places import Target
+    from .homes import Target
 
 
 class Memory:
     """The words of one start, and where they are kept; in a draft, until it has succeeded.
 
+    :param pidfile: by which it is found.
     :param words: those behind ``daemonry start``.
     """
 
-    def __init__(self, path: str, words: list[str]) -> None:
+    def __init__(self, path: str, pidfile: str, words: list[str]) -> None:
         self._path = path
         self._draft = f"{path}.{os.getpid()}"
         directory = os.stat(".")
-        kept = {"words": words, "directory": os.getcwd(), "owner": directory.st_uid, "inode": directory.st_ino}
+        kept = {
+            "words": words,
+            "pidfile": pidfile,
+            "directory": os.getcwd(),
+            "owner": directory.st_uid,
+            "inode": directory.st_ino,
+        }
         self._data = json.dumps(kept).encode()
 
     def write(self) -> None:
@@ -59,8 +66,8 @@ def drafted(target: Target | None, words: list[str]) -> Iterator[Memory | None]:
     if target is None or target.memory is None:
         yield None
         return
-    places.make_directories(target)
-    memory, own = Memory(target.memory, words), os.getpid()
+    make_directories(target)
+    memory, own = Memory(target.memory, target.pidfile, words), os.getpid()
     memory.write()
     try:
         yield memory

@@ -1,117 +1,93 @@
-"""From what a user calls a daemon to its files: the FHS's places for root, the XDG's for others."""
+"""From what a user calls a daemon to where it is: one name is one daemon."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
-from ..record import Record
+from ..errors import ControlError
+from . import homes
+from .homes import Target, absolute, is_name, make_directories, usual
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
-
-class Target(Record):
-    """A daemon as the user named it.
-
-    :ivar title: ``str``, what it is called in messages.
-    :ivar pidfile: ``str``.
-    :ivar log: ``str``, where a start by name writes, or ``None``.
-    :ivar memory: ``str``, the file that remembers how it was started, or ``None``.
-    """
-
-    title: str
-    pidfile: str
-    log: str | None = None
-    memory: str | None = None
-
-
-def is_name(text: str) -> bool:
-    """Whether this can be the name of a daemon, and of files; what has a slash in it is a path, digits are a pid."""
-    allowed = text[:1] in _LETTERS and all(letter in _LETTERS + "_.@-" for letter in text)
-    return allowed and text != "" and not text.isdigit()
+__all__ = [
+    "Target",
+    "absolute",
+    "all_named",
+    "everywhere",
+    "is_name",
+    "make_directories",
+    "named",
+    "of_pidfile",
+    "target_of",
+    "usual",
+]
 
 
 def named(name: str) -> Target:
-    """Return the daemon with this name."""
-    runtime = runtime_directory()
-    return Target(
-        title=name,
-        pidfile=os.path.join(runtime, f"{name}.pid"),
-        log=os.path.join(_log_directory(), f"{name}.log"),
-        memory=os.path.join(runtime, "daemonry", f"{name}.json"),
-    )
+    """Return the daemon with this name: with its usual pidfile, the one that it was given, or a former version's."""
+    target = usual(name)
+    if os.path.lexists(target.pidfile):
+        return target
+    places = [*_given(target), target, *homes.former(name)]
+    for has_left in ("pidfile", "memory"):
+        for place in places:
+            if os.path.lexists(getattr(place, has_left)):
+                return place
+    return target
+
+
+def _given(target: Target) -> Iterator[Target]:
+    """Yield the daemon of this name as it was started with a pidfile of its own."""
+    if target.memory is None or not os.path.lexists(target.memory):
+        return
+    from . import memory
+
+    try:
+        pidfile = memory.recall(target).get("pidfile")
+    except ControlError:  # what others can have written says nothing of a daemon; a restart tells why
+        return
+    if isinstance(pidfile, str) and pidfile != target.pidfile:
+        yield Target(**{**target.fields(), "pidfile": pidfile})
+
+
+def everywhere(target: Target) -> Iterator[Target]:
+    """Yield the daemon, and whatever of its name may be in other places."""
+    yield target
+    if target.memory is None:
+        return
+    at_home = usual(target.title)
+    for place in (at_home, *_given(at_home), *homes.former(target.title)):
+        if place.pidfile != target.pidfile and os.path.lexists(place.pidfile):
+            yield place
 
 
 def target_of(text: str | Target) -> Target:
     """Return the daemon that the user calls so: by its name, or by the path of its pidfile."""
     if isinstance(text, Target):
         return text
-    return named(text) if is_name(text) else of_pidfile(text)
+    if not is_name(text):
+        return of_pidfile(text)
+    target = named(text)
+    # What `start --pidfile job.pid` has been given is no name, unless there is a daemon that is called so.
+    is_file = text.endswith(".pid") and os.path.lexists(text)
+    return of_pidfile(text) if is_file and not _is_known(target) else target
+
+
+def _is_known(target: Target) -> bool:
+    return any(path is not None and os.path.lexists(path) for path in (target.pidfile, target.memory))
 
 
 def of_pidfile(path: str) -> Target:
     """Return the daemon with this pidfile and no name: its log lies beside it, or with the others of its user."""
     pidfile = absolute(path)
-    directory, name = os.path.split(pidfile)
-    if directory == runtime_directory():  # which is memory's
-        directory = _log_directory()
-    stem = name[: -len(".pid")] if name.endswith(".pid") else name
-    # Where there is no directory, it is the pidfile that can't be made, and is told of.
-    log = os.path.join(directory, f"{stem}.log") if os.path.isdir(directory) else None
-    return Target(title=path, pidfile=pidfile, log=log)
-
-
-def absolute(path: str) -> str:
-    """Return the path from the root; as it is, where the working directory has gone: who asks for it is told that."""
-    try:
-        return os.path.abspath(path)
-    except OSError:
-        return path
-
-
-def runtime_directory() -> str:
-    """Return where pidfiles are: the FHS, 3.15; the XDG Base Directory Specification."""
-    if os.geteuid() == 0:
-        return "/run" if os.path.isdir("/run") else "/var/run"
-    return os.environ.get("XDG_RUNTIME_DIR") or _log_directory()
-
-
-def _log_directory() -> str:
-    if os.geteuid() == 0:
-        return "/var/log"
-    return os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-
-
-def make_directories(target: Target) -> None:
-    """Make what a start by name writes into; nobody else may write there, whatever the umask is.
-
-    :raises OSError: when that can't be.
-    """
-    for path in (target.pidfile, target.log, target.memory):
-        if path is not None:
-            _make(os.path.dirname(path), 0o755 if os.geteuid() == 0 else 0o700)
-
-
-def _make(directory: str, mode: int) -> None:
-    # Not os.makedirs, which makes the directories above with the umask's mode alone.
-    if os.path.isdir(directory):
-        return
-    _make(os.path.dirname(directory), mode)
-    with suppress(FileExistsError):  # by another start in this moment, or it is a file: who writes into it is told so
-        os.mkdir(directory, mode)
+    # With a slash, by which it is told from a name when it is asked for.
+    return Target(title=path if "/" in path else f"./{path}", pidfile=pidfile, log=homes.log_beside(pidfile))
 
 
 def all_named() -> Iterator[Target]:
     """Yield the daemons of this user that were started by name."""
-    try:
-        names = os.listdir(os.path.join(runtime_directory(), "daemonry"))
-    except OSError:  # none has ever been
-        names = []
-    for name in sorted(names):
-        stem, dot, end = name.rpartition(".")
-        if (dot, end) == (".", "json") and is_name(stem):
-            yield named(stem)
+    for name in homes.names():
+        yield named(name)

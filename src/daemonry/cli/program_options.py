@@ -195,7 +195,7 @@ def target_of(options: argparse.Namespace) -> places.Target | None:
         if options.pidfile is None:
             return None
         return places.of_pidfile(options.pidfile)
-    usual = places.named(options.name)
+    usual = places.usual(options.name)
     pidfile = usual.pidfile if options.pidfile is None else places.absolute(options.pidfile)
     return places.Target(title=usual.title, pidfile=pidfile, log=usual.log, memory=usual.memory)
 

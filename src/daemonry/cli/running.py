@@ -70,6 +70,7 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     _refuse_running(target)
     _refuse_left_overs(target, options.clean, screen)
     _refuse_taken_port(options)
+    _forget_others(target)
     context = _context(options, foreground=False)
     context.show = screen.move if screen.moves else screen.say
     context.ticks = screen.moves
@@ -198,9 +199,17 @@ def _readiness(options: argparse.Namespace) -> Readiness:
 
 def _refuse_running(target: Target | None) -> None:
     # The lock decides; this one only says it before anything else can be in the way, such as the daemon's own port.
-    daemon = find_surely(target.pidfile) if target is not None else None
-    if target is not None and daemon is not None:
-        raise Refusal(f"{target.title} is running already: {daemon.process}", FAILED)
+    for place in places.everywhere(target) if target is not None else ():
+        daemon = find_surely(place.pidfile)
+        if daemon is not None:
+            raise Refusal(f"{place.title} is running already: {daemon.process}", FAILED)
+
+
+def _forget_others(target: Target | None) -> None:
+    """Take away what dead daemons of this name have left in other places, where it would be looked for first."""
+    for place in places.everywhere(target) if target is not None else ():
+        if target is not None and place.pidfile != target.pidfile:
+            remove_left_over(place.pidfile)
 
 
 def _refuse_left_overs(target: Target | None, clean: bool, screen: Screen) -> None:
@@ -307,7 +316,8 @@ def restart(options: argparse.Namespace, screen: Screen) -> int:
         raise Refusal("say which daemon, by --name or by --pidfile", USAGE)
     # Refused before the old one is stopped: a typing error must not cost a service.
     _planned(_context(options, foreground=False))
-    stop_target(target, schedule, screen, kill)
+    for place in [each for each in places.everywhere(target) if os.path.lexists(each.pidfile)] or [target]:
+        stop_target(place, schedule, screen, kill)
     return start(options, screen)
 
 
