@@ -55,6 +55,11 @@ def test_a_process_is_never_told_as_younger_than_what_it_has_done() -> None:
     assert before - 0.1 < found.started <= after
 
 
+def test_a_process_is_always_told_to_have_started_at_the_same_moment(sleeper: subprocess.Popen[bytes]) -> None:
+    """However long the machine lets who asks wait between two clocks."""
+    assert len({found.started for _ in range(300) if (found := process.look(sleeper.pid))}) == 1
+
+
 def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:
     sleeper.kill()
     assert process.wait_for_exit(sleeper.pid, 10)

@@ -22,6 +22,7 @@ _EXITING = 0x04
 _FORKED_ONLY = 0x40
 # Bytes; /proc/PID/stat has some three hundred, and of a command line the beginning will do.
 _LONGEST_FILE = 65_536
+_SECOND = 10**9
 TICKS = os.sysconf("SC_CLK_TCK")
 """In how many parts the kernel counts a second."""
 
@@ -115,7 +116,7 @@ def _from_proc(pid: int) -> Process | None:
         parent=int(parent),
         group=int(group),
         session=int(session),
-        started=_boot_time() + ticks / TICKS,
+        started=(_start_of_system() + ticks) / TICKS,
         born=ticks,
         threads=threads,
         exiting=threads == 1 and bool(int(others[2]) & _EXITING),
@@ -132,9 +133,23 @@ def content_of(path: str, most: int = 4096) -> bytes:
         close(fd)
 
 
-def _boot_time() -> float:
-    # Not btime of /proc/stat, which is cut to whole seconds: too coarse to tell a process from its predecessor.
-    return time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+def start_of_system() -> float:
+    """Return when the system was started, in seconds since the epoch: the same each time, unless the clock is set."""
+    return _start_of_system() / TICKS
+
+
+def _start_of_system() -> int:
+    # Not btime of /proc/stat, which is cut to whole seconds: too coarse to tell a process from a file that it has made.
+    # The two clocks can't be read at once; of three pairs of readings the closest counts, to some hundred nanoseconds.
+    apart = min(_clocks() for _ in range(3))[1]
+    return apart * TICKS // _SECOND
+
+
+def _clocks() -> tuple[int, int]:
+    """Return how long reading took, and how far the clocks of the day and of the system are apart, in nanoseconds."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    before, now, after = time.clock_gettime_ns(clock), time.time_ns(), time.clock_gettime_ns(clock)
+    return after - before, now - (before + after) // 2
 
 
 def _from_ps(pid: int) -> Process | None:
