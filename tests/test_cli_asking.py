@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -59,8 +60,10 @@ def test_status_tells_of_one_that_does_not_run(daemonry: Daemonry) -> None:
 def test_status_tells_of_one_that_died(daemonry: Daemonry) -> None:
     """Killed, its pidfile left behind: status 1, also in JSON."""
     daemonry.daemons.stop(daemonry.start(*SLEEP), signal.SIGKILL)
-    assert daemonry("status", daemonry.name).check(1).stdout == f"{daemonry.name}: dead, and its pidfile is left\n"
-    assert json.loads(daemonry("status", "--json", daemonry.name).check(1).stdout)["state"] == "dead"
+    told = f"{daemonry.name}: failed: it ended without being stopped, and its pidfile is left\n"
+    assert daemonry("status", daemonry.name).check(1).stdout == told
+    facts = json.loads(daemonry("status", "--json", daemonry.name).check(1).stdout)
+    assert (facts["state"], facts["reason"]) == ("failed", told.partition("failed: ")[2].rstrip())
 
 
 def test_status_tells_when_it_can_not_be_known(daemonry: Daemonry) -> None:
@@ -115,13 +118,13 @@ def test_list_shows_the_daemons_that_were_started_by_name(daemonry: Daemonry) ->
     pids = [daemonry.start(*SLEEP, name=name) for name in names]
     daemonry.daemons.stop(pids[1], signal.SIGKILL)
     lines = daemonry("list").check().stdout.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "PID", "UP", "PROGRAM"]
+    assert lines[0].split()[:6] == ["NAME", "STATE", "PID", "USER", "UP", "MEMORY"]
     shown = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
-    assert shown[names[0]][:3] == [names[0], "running", str(pids[0])]
-    assert shown[names[0]][4] == "sleep"
-    assert shown[names[1]] == [names[1], "dead, and its pidfile is left"]
+    assert shown[names[0]][:4] == [names[0], "running", str(pids[0]), pwd.getpwuid(os.geteuid()).pw_name]
+    assert shown[names[0]][-1] == "sleep 60"
+    assert shown[names[1]] == [names[1], "failed"]
     fields = {each["name"]: each for each in json.loads(daemonry("list", "--json").check().stdout)}
-    assert [(fields[name]["state"], fields[name]["pid"]) for name in names] == [("running", pids[0]), ("dead", None)]
+    assert [(fields[name]["state"], fields[name]["pid"]) for name in names] == [("running", pids[0]), ("failed", None)]
     daemonry.stop(names[0])
 
 
@@ -301,7 +304,7 @@ def test_quiet_leaves_only_errors_and_answers(daemonry: Daemonry, word: str) -> 
     "words",
     [
         [],
-        ["status"],
+        ["stop"],
         ["status", "a", "b"],
         ["status", "--colour", "a"],
         ["list", "a"],

@@ -40,7 +40,7 @@ def test_a_command_that_takes_a_daemon_offers_names_and_flags(daemonry: Daemonry
     for word in ("status", "stop", "restart", "reload", "signal", "logs", "doctor"):
         assert answers(daemonry, word, begun) == [daemonry.name]
     assert answers(daemonry, "start", begun) == []
-    assert answers(daemonry, "status", "--") == ["--help", "--quiet", "--json"]
+    assert answers(daemonry, "status", "--") == ["--help", "--quiet", "--json", "--watch"]
     assert answers(daemonry, "start", "--wait") == ["--wait-port"]
     assert answers(daemonry, "completion", "") == ["bash", "fish", "zsh"]
     daemonry.stop()

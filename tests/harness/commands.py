@@ -76,6 +76,10 @@ class Daemonry:
         """Answer the file that remembers how it was started."""
         return self._place("/run/daemonry") / f"{name or self.name}.json"
 
+    def history(self, name: str | None = None) -> Path:
+        """Answer the file in which its supervisor keeps what it has seen."""
+        return Path(f"{self.pidfile(name)}.history")
+
     def left(self, name: str | None = None) -> list[Path]:
         """Answer those of pidfile and memory that are there."""
         return [path for path in (self.pidfile(name), self.memory(name)) if path.exists()]
@@ -153,6 +157,11 @@ class Daemonry:
 def remove_files_of(names: Iterable[str]) -> None:
     """Remove what daemons with these names have left in root's places."""
     for name in names if os.geteuid() == 0 else ():
-        for path in (f"/run/{name}.pid", f"/var/log/{name}.log", f"/run/daemonry/{name}.json"):
+        for path in (
+            f"/run/{name}.pid",
+            f"/run/{name}.pid.history",
+            f"/var/log/{name}.log",
+            f"/run/daemonry/{name}.json",
+        ):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

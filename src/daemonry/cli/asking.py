@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import time
-
-from ..control import find_surely, has_crashed
-from ..errors import ControlError
+from ..control import find_surely
 from . import places
-from .screen import paint, span, table
-from .statuses import (
-    DONE,
-    FAILED,
-    IS_DEAD_WITH_PIDFILE,
-    IS_NOT_RUNNING,
-    IS_RUNNING,
-    IS_UNKNOWN,
-    NOT_RUNNING,
-)
+from .screen import paint
+from .sight import facts_of, look_at
+from .statuses import DONE, FAILED, IS_NOT_RUNNING, NOT_RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
-    from ..control import Daemon
     from ..doctor import Finding
     from .places import Target
     from .screen import Screen
+    from .sight import Sight
 
-_WORDS = {
-    IS_RUNNING: ("running", "good"),
-    IS_DEAD_WITH_PIDFILE: ("dead, and its pidfile is left", "bad"),
-    IS_NOT_RUNNING: ("not running", "doubtful"),
-    IS_UNKNOWN: ("unknown", "bad"),
-}
 _MARKS = {True: ("ok", "good"), False: ("not ok", "bad"), None: ("?", "doubtful")}
 
 
@@ -68,65 +51,57 @@ _count.__name__ = "number of lines"
 _moment.__name__ = "time (08:00, 2026-11-27 08:00) or length of time (10m, 1h30m)"
 
 
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    """Add what a command takes that can go on looking."""
+    add_json(parser)
+    parser.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+
+
 def status(options: argparse.Namespace, screen: Screen) -> int:
-    """Say whether a daemon runs."""
+    """Say whether a daemon runs; of none in particular, all that were started by name."""
+    if options.target is None:
+        sights = _show_all(options, screen)
+        return max((each.status for each in sights), default=IS_NOT_RUNNING)
     target = places.target_of(options.target)
-    state, daemon, doubt = _state_of(target)
     if options.json:
-        screen.answer_json(_facts(target, state, daemon, doubt))
-    else:
-        word, colour = _WORDS[state]
-        screen.answer(f"{target.title}: {paint(word, colour)}{_more(daemon, doubt)}")
-    return state
+        sight = look_at(target)
+        screen.answer_json(facts_of(sight))
+        return sight.status
+    from . import showing
 
-
-def _state_of(target: Target) -> tuple[int, Daemon | None, str | None]:
-    try:
-        daemon, has_left_it = has_crashed(target.pidfile)
-    except ControlError as error:
-        return IS_UNKNOWN, None, str(error)
-    if daemon is not None:
-        return IS_RUNNING, daemon, None
-    return (IS_DEAD_WITH_PIDFILE if has_left_it else IS_NOT_RUNNING), None, None
-
-
-def _more(daemon: Daemon | None, doubt: str | None) -> str:
-    if daemon is None:
-        return f": {doubt}" if doubt else ""
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(daemon.started))
-    return f", {daemon.process}, since {since} ({span(time.time() - daemon.started)})"
-
-
-def _facts(target: Target, state: int, daemon: Daemon | None, doubt: str | None) -> dict[str, Any]:
-    return {
-        "name": target.title,
-        "state": ("running", "dead", "", "stopped", "unknown")[state],
-        "pid": daemon.pid if daemon else None,
-        "started": daemon.started if daemon else None,
-        "program": daemon.process.name if daemon else None,
-        "pidfile": target.pidfile,
-        "log": target.log,
-        "reason": doubt,
-    }
+    if options.watch:
+        showing.watch(screen, lambda: showing.lines_of(look_at(target)))
+    sight = look_at(target)
+    for line in showing.lines_of(sight):
+        screen.answer(line)
+    return sight.status
 
 
 def list_(options: argparse.Namespace, screen: Screen) -> int:
     """Show the daemons of this user that were started by name."""
-    found = [(target, *_state_of(target)) for target in places.all_named()]
-    if options.json:
-        screen.answer_json([_facts(*each) for each in found])
-        return DONE
-    rows = [("NAME", "STATE", "PID", "UP", "PROGRAM")] if found else []
-    for target, state, daemon, _ in found:
-        about = (
-            (str(daemon.pid), span(time.time() - daemon.started), daemon.process.printable_name)
-            if daemon
-            else ("", "", "")
-        )
-        rows.append((target.title, _WORDS[state][0], *about))
-    for line in table(rows):
-        screen.answer(line)
+    _show_all(options, screen)
     return DONE
+
+
+def _show_all(options: argparse.Namespace, screen: Screen) -> list[Sight]:
+    """Show all, and answer what was seen."""
+    if options.json:
+        sights = _look_at_all()
+        screen.answer_json([facts_of(each) for each in sights])
+        return sights
+    from . import showing
+    from .screen import width
+
+    if options.watch:
+        showing.watch(screen, lambda: showing.table_of(_look_at_all(), width()))
+    sights = _look_at_all()
+    for line in showing.table_of(sights, width()):
+        screen.answer(line)
+    return sights
+
+
+def _look_at_all() -> list[Sight]:
+    return [look_at(target) for target in places.all_named()]
 
 
 def logs(options: argparse.Namespace, screen: Screen) -> int:

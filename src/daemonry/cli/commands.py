@@ -24,7 +24,8 @@ class Command(Record):
     :ivar target: ``str``, what the help calls the daemon that it takes.
     :ivar several: ``bool``, whether it takes more than one.
     :ivar takes_all: ``bool``, whether it has a flag ``--all``.
-    :ivar is_plain: ``bool``, whether it has no other flags than ``--json`` and ``--quiet``.
+    :ivar is_optional: ``bool``, whether it needs none.
+    :ivar is_plain: ``bool``, whether it is mostly asked with no other flags than ``--json`` and ``--quiet``.
     """
 
     module: str
@@ -33,6 +34,7 @@ class Command(Record):
     target: str = ""
     several: bool = False
     takes_all: bool = False
+    is_optional: bool = False
     is_plain: bool = False
     summary: str
     usage: str
@@ -104,20 +106,21 @@ COMMANDS = {
     "status": Command(
         module="asking",
         function="status",
-        adds="add_json",
+        adds="add_watch",
         target="NAME|PIDFILE",
+        is_optional=True,
         is_plain=True,
-        summary="tell whether a daemon runs",
-        usage="[--json] NAME|PIDFILE",
-        examples=("daemonry status web", "daemonry status --json /run/job.pid"),
+        summary="tell whether a daemon runs, or all do",
+        usage="[--json] [--watch] [NAME|PIDFILE]",
+        examples=("daemonry status web", "daemonry status --json /run/job.pid", "daemonry status --watch"),
     ),
     "list": Command(
         module="asking",
         function="list_",
-        adds="add_json",
+        adds="add_watch",
         summary="show the daemons that were started by name",
-        usage="[--json]",
-        examples=("daemonry list",),
+        usage="[--json] [--watch]",
+        examples=("daemonry list", "daemonry list --watch"),
     ),
     "show": Command(
         module="keeping",
@@ -289,7 +292,7 @@ def parse(name: str, words: list[str]) -> Any:
     target = [word for word in words if not word.startswith("-")]
     if command.is_plain and len(target) == 1 and _PLAIN_FLAGS.issuperset(set(words) - set(target)):
         # What monitors ask in a loop: argparse would cost as much as all the rest.
-        return _Plain(target=target[0], json="--json" in words, quiet=bool({"-q", "--quiet"} & set(words)))
+        return _Plain(target=target[0], json="--json" in words, watch=False, quiet=bool({"-q", "--quiet"} & set(words)))
     parser = parser_of(name)
     if command.several:
         # Intermixed, else a flag between two words would end the list of daemons.
@@ -342,7 +345,8 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if command.target and command.several:
         parser.add_argument("target", nargs="*", metavar=command.target, help="the daemons, one after the other")
     elif command.target:
-        parser.add_argument("target", metavar=command.target, help="the daemon")
+        how_many = "?" if command.is_optional else None
+        parser.add_argument("target", nargs=how_many, metavar=command.target, help="the daemon")
     if command.takes_all:
         parser.add_argument("--all", action="store_true", help="all that this user has started by name")
     if command.adds:

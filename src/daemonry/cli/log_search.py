@@ -30,12 +30,25 @@ def open_log_of(target: Target) -> int:
     :raises OSError: when it can't be opened, or root would be shown what others have put there.
     """
     fd = _open_stream_of(target)
-    if fd is None and target.log is not None and os.path.lexists(target.log):
-        fd = open_guarded(target.log)
+    if fd is None:
+        fd = open_last_log_of(target)
     if fd is None:
         reason = f"nobody knows where {target.title} writes: it has no file, or can't be seen"
         raise ControlError(None, reason, target.pidfile)
     return fd
+
+
+def open_last_log_of(target: Target) -> int | None:
+    """Open what a daemon wrote to when it was started last, ``None`` when there is no such file.
+
+    :raises OSError: as :func:`open_log_of` does.
+    """
+    log = target.log
+    if target.memory is not None:
+        from . import memory
+
+        log = memory.log_of(target)
+    return open_guarded(log) if log is not None and os.path.lexists(log) else None
 
 
 def _open_stream_of(target: Target) -> int | None:

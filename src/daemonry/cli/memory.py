@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 from contextlib import contextmanager, suppress
 
 from ..errors import ControlError
-from ..walk import at_directory, others_write
+from ..walk import at_directory
+from . import trusted
 from .homes import make_directories
 
 TYPE_CHECKING = False
@@ -23,17 +22,18 @@ if TYPE_CHECKING:
 class Memory:
     """The words of one start, and where they are kept; in a draft, until it has succeeded.
 
-    :param pidfile: by which it is found.
+    :param pidfile: by which it is found, and ``log``, what it writes to.
     :param words: those behind ``daemonry start``.
     """
 
-    def __init__(self, path: str, pidfile: str, words: list[str]) -> None:
+    def __init__(self, path: str, pidfile: str, log: str | None, words: list[str]) -> None:
         self._path = path
         self._draft = f"{path}.{os.getpid()}"
         directory = os.stat(".")
         kept = {
             "words": words,
             "pidfile": pidfile,
+            "log": log,
             "directory": os.getcwd(),
             "owner": directory.st_uid,
             "inode": directory.st_ino,
@@ -61,13 +61,13 @@ class Memory:
 
 
 @contextmanager
-def drafted(target: Target | None, words: list[str]) -> Iterator[Memory | None]:
+def drafted(target: Target | None, log: str | None, words: list[str]) -> Iterator[Memory | None]:
     """Have a draft of the memory during a start; ``None`` for a daemon without a name."""
     if target is None or target.memory is None:
         yield None
         return
     make_directories(target)
-    memory, own = Memory(target.memory, target.pidfile, words), os.getpid()
+    memory, own = Memory(target.memory, target.pidfile, log, words), os.getpid()
     memory.write()
     try:
         yield memory
@@ -86,7 +86,7 @@ def recall(target: Target, advice: str = _ADVICE) -> dict[str, Any]:
     :raises ControlError: when nothing was, or others can have written it.
     """
     try:
-        data = _bytes_of(target.memory) if target.memory is not None else None
+        data = trusted.bytes_of(target.memory) if target.memory is not None else None
         kept: Any = json.loads(data) if data is not None else None
     except (OSError, ValueError, RecursionError) as error:
         why = f" ({error.strerror})" if isinstance(error, OSError) else ""
@@ -99,19 +99,13 @@ def recall(target: Target, advice: str = _ADVICE) -> dict[str, Any]:
     return known
 
 
-def _bytes_of(path: str) -> bytes | None:
+def log_of(target: Target) -> str | None:
+    """Return what a daemon wrote to when it was started last; the usual log where that isn't known."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with open(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", path)
-        for each in (found, os.stat(os.path.dirname(path))):
-            if each.st_uid not in (0, os.geteuid()) or others_write(each):
-                raise OSError(errno.EPERM, "others can have written it", path)
-        return file.read()
+        log = recall(target).get("log")
+    except ControlError:
+        return target.log
+    return log if isinstance(log, str) else target.log
 
 
 def _is_unknown(target: Target, advice: str, reason: str | None = None) -> ControlError:

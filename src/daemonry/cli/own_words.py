@@ -43,7 +43,7 @@ COMMANDS = {
     "stop": Command(summary="stop it", function=steering.stop, adds=steering.add_schedule),
     "restart": Command(summary="stop it, and start it again", takes="all", adds=steering.add_schedule),
     "reload": Command(summary="let it read its configuration again (SIGHUP)", function=steering.reload),
-    "status": Command(summary="tell whether it runs", function=asking.status, adds=asking.add_json),
+    "status": Command(summary="tell whether it runs", function=asking.status, adds=asking.add_watch),
     "logs": Command(summary="show what it has written", function=asking.logs, adds=asking.add_logs),
     "doctor": Command(
         summary="tell which properties of a well-behaved daemon it has", function=asking.doctor, adds=asking.add_json

@@ -9,7 +9,7 @@ from functools import partial
 
 from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
-from . import memory, places, program_options
+from . import history, memory, places, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
 
@@ -70,13 +70,14 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     _refuse_running(target)
     _refuse_left_overs(target, options.clean, screen)
     _refuse_taken_port(options)
-    _forget_others(target)
+    _forget_the_dead(target)
     context = _context(options, foreground=False)
     context.show = screen.move if screen.moves else screen.say
     context.ticks = screen.moves
     title = target.title if target is not None else options.words[0]
     context.started = "" if screen.quiet else f"{title}: started, process {{pid}}"
-    with _sigterm_unwinds(), memory.drafted(target, options.told) as draft:
+    log = program_options.streams(options, keep=False)["stdout"]
+    with _sigterm_unwinds(), memory.drafted(target, log and places.absolute(log), options.told) as draft:
         context.launched = partial(_keep, draft, screen)
         return _open(context, target, screen)
 
@@ -205,9 +206,10 @@ def _refuse_running(target: Target | None) -> None:
             raise Refusal(f"{place.title} is running already: {daemon.process}", FAILED)
 
 
-def _forget_others(target: Target | None) -> None:
-    """Take away what dead daemons of this name have left in other places, where it would be looked for first."""
+def _forget_the_dead(target: Target | None) -> None:
+    """Take away what the dead of this name have left: pidfiles where they would be found first, and histories."""
     for place in places.everywhere(target) if target is not None else ():
+        history.forget(place)
         if target is not None and place.pidfile != target.pidfile:
             remove_left_over(place.pidfile)
 
@@ -276,6 +278,7 @@ def _clear(target: Target | None, screen: Screen) -> None:
             end_left_overs(target, _AFTER_FAILURE, screen)
         finally:
             remove_left_over(target.pidfile)
+            history.forget(target)
 
 
 def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from typing import Any, TextIO
 
 _COLOURS = {"good": "32", "bad": "31", "doubtful": "33", "strong": "1"}
@@ -30,8 +29,9 @@ class Screen:
         self._moving = False
 
     def answer(self, text: str) -> None:
-        """Write what was asked for."""
-        print(text, flush=True)
+        """Write what was asked for; what the locale has no letters for, as escapes."""
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
     def pass_on(self, data: bytes) -> None:
         """Write what was asked for as it is."""
@@ -83,11 +83,21 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the lines of a table whose columns are as wide as they have to be."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+def width() -> int | None:
+    """Return how many columns the terminal has where answers go, ``None`` where that is no terminal."""
+    return _size()[0] or None
+
+
+def height() -> int | None:
+    """Return how many lines the terminal has where answers go, ``None`` where that is no terminal."""
+    return _size()[1] or None
+
+
+def _size() -> tuple[int, int]:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()) if sys.stdout is not None else (0, 0)
+    except (OSError, ValueError):  # it is a file or a pipe, is closed, or has no number
+        return 0, 0
 
 
 def span(seconds: float) -> str:

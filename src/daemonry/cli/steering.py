@@ -11,7 +11,7 @@ from signal import SIGKILL
 from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..schedule import Send, number_of, parse
 from ..signals import name_of
-from . import places, unknown
+from . import history, places, unknown
 from .refusal import Refusal
 from .statuses import DONE, FAILED, NOT_INSTALLED, NOT_RUNNING, USAGE
 
@@ -85,6 +85,7 @@ def stop_target(target: Target, schedule: str, screen: Screen, kill: str = PROCE
         screen.say(f"{target.title}: not running")
     if os.path.lexists(target.pidfile):  # a program that knows nothing of its pidfile leaves it behind
         remove_left_over(target.pidfile)
+    history.forget(target)
 
 
 def _stop_running(daemon: Daemon, target: Target, schedule: str, screen: Screen, kill: str) -> None:

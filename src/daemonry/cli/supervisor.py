@@ -16,7 +16,7 @@ from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
-from . import hints, mark
+from . import hints, history, mark
 from .guard import STOPS, Guarded
 from .program import ProgramContext
 from .scribe import Scribe
@@ -92,6 +92,14 @@ class Supervisor(ProgramContext):
         self.form = form
         # Asked for now: it can't be found any more inside another root directory.
         self.control_process = libc.prctl()
+        self.history = history.History()
+
+    def lock_pidfile(self) -> None:
+        """Enter the pidfile, and begin the history beside it; its user may not write there any more later."""
+        super().lock_pidfile()
+        path = getattr(self.pidfile, "path", None)
+        if path is not None:
+            self.history.open(history.beside(path))
 
     def detach(self) -> None:
         """Become a daemon's process, and nobody else's, as one does that becomes another program."""
@@ -129,6 +137,7 @@ class Supervisor(ProgramContext):
             sys.exit(f"the program {watch.ending}")
         if self.started:
             self.progress(self.started.format(pid=os.getpid()))
+        self.history.note(stage=history.UP)
         self.ready()
 
     def _pause(self, watch: _Watch, pace: Pace) -> float | None:
@@ -139,6 +148,7 @@ class Supervisor(ProgramContext):
             rate = f"{self.policy.most} times in {self.policy.window:g} s"
             watch.scribe.tell(f"{self.words[0]} {watch.ending}; given up, for it was started again {rate}")
             watch.status = watch.status or 1
+            self.history.note(stage=history.GIVEN_UP)
         else:
             watch.scribe.tell(f"{self.words[0]} {watch.ending}; it starts again in {pause:g} s")
         return pause
@@ -177,9 +187,11 @@ class _Watch:
         self._supervisor.readiness.prepare(os.environ)
         return self
 
-    def __exit__(self, *_exc_info: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self.child is not None:
             self.child.end()
+        if exc_info[0] is None:
+            self._supervisor.history.note_over()
         signal.set_wakeup_fd(-1)
         self.scribe.end()
         self._selector.close()
@@ -225,6 +237,7 @@ class _Watch:
         )
         self._selector.register(self.child.fd, selectors.EVENT_READ)
         self._started = time.monotonic()
+        supervisor.history.note_start(self.child.pid)
 
     def start_again(self) -> None:
         """Start the program as before; that it can't be executed for the moment counts as an end of it."""
@@ -234,6 +247,7 @@ class _Watch:
             self.child = None
             self.status, self.ran = 1, 0.0
             self.ending = f"cannot be executed: {error.strerror}"
+            self._supervisor.history.note_end(self.ending)
 
     def has_ended(self, seconds: float) -> bool:
         """Serve for some time; answer whether the program has ended."""
@@ -254,6 +268,7 @@ class _Watch:
         self.status = code if code >= 0 else 128 - code
         self.ending = f"exited with status {code}" if code >= 0 else f"was killed by {name_of(-code)}"
         self.ending += self.child.left
+        self._supervisor.history.note_end(self.ending)
         if self.stopping:
             self.status = 0
 
