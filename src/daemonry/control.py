@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
 
-from . import process, seal
+from . import bare, process, seal
 from .errors import ControlError, NotRunning, StillRunning
 from .pidfile_reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
 from .record import Record
@@ -175,13 +174,13 @@ class Daemon(Record):
         :raises NotRunning: as :meth:`signal` does.
         :raises ControlError: also when it has no handler for SIGHUP, which would end it; nothing is sent then.
         """
-        if process.expects(self.pid, signal.SIGHUP) is False and self._is_still_found():
+        if process.expects(self.pid, bare.SIGNALS["SIGHUP"]) is False and self._is_still_found():
             message = (
                 f"{self.process} has no handler for SIGHUP, which would end it or do nothing; give it one, send it the "
                 "signal on which it does read its configuration again, or restart it"
             )
             raise ControlError(None, message, self.pidfile, self.pid)
-        self.signal(signal.SIGHUP)
+        self.signal(bare.SIGNALS["SIGHUP"])
 
     def stop(
         self,

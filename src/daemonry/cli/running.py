@@ -271,14 +271,16 @@ def _open(context: Program | Supervisor, target: Target | None, screen: Screen) 
 
 def _clear(target: Target | None, screen: Screen) -> None:
     # The program knows nothing of its pidfile, and has left it; and maybe more.
-    if target is not None and os.path.lexists(target.pidfile):
+    if target is None:
+        return
+    history.forget(target)
+    if os.path.lexists(target.pidfile):
         from .steering import end_left_overs
 
         try:
             end_left_overs(target, _AFTER_FAILURE, screen)
         finally:
             remove_left_over(target.pidfile)
-            history.forget(target)
 
 
 def _tell_failure(error: DaemonStartError, context: Program | Supervisor, screen: Screen) -> None:
