@@ -127,9 +127,12 @@ def test_status_loads_nothing_heavy(daemonry: Daemonry, daemons: Daemons, is_the
     coverage_directory() is not None, reason="the measurement of coverage costs more than what it measures"
 )
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind here")
-def test_status_costs_at_most_two_and_a_half_bare_interpreters(daemonry: Daemonry, daemons: Daemons) -> None:
+@pytest.mark.parametrize("flags", [[], ["--restart"]], ids=["alone", "supervised"])
+def test_status_costs_at_most_two_and_a_half_bare_interpreters(
+    daemonry: Daemonry, daemons: Daemons, flags: list[str]
+) -> None:
     """In instructions. The .pth files of editable installs slow the bare interpreter as well as the command."""
-    daemonry("start", "--pidfile", "here.pid", "--settle", "0", "--", "sleep", "60").check()
+    daemonry("start", "--pidfile", "here.pid", *flags, "--settle", "0", "--", "sleep", "60").check()
     pidfile = str(daemons.directory / "here.pid")
     asked, bare = (instructions(command, daemons.directory) for command in (asking(pidfile), BARE))
     print(f"status: {asked}, bare: {bare}, {asked / bare:.2f} times")

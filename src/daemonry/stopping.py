@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import signal
 import time
 
-from . import process
+from . import bare, process
 from .errors import ControlError, StillRunning
 from .schedule import Send, parse
 
@@ -53,7 +52,7 @@ def go_on(stopped: Process | None) -> None:
     """Let a process go on if it is stopped: no other signal but SIGKILL would be delivered to it."""
     now = process.look(stopped.pid) if stopped is not None else None
     if stopped is not None and now is not None and now.born == stopped.born and now.state in "Tt":
-        process.send_signal(now.pid, signal.SIGCONT, lambda: process.birth_of(now.pid) == now.born)
+        process.send_signal(now.pid, bare.SIGCONT, lambda: process.birth_of(now.pid) == now.born)
 
 
 class Stopping:

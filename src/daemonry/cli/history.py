@@ -12,9 +12,10 @@ from contextlib import suppress
 
 from .. import process
 from ..record import Record
-from ..report import printable
 from ..walk import at_directory
 from . import trusted
+from .homes import history_beside
+from .screen import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Past(Record):
     def is_of(self, holder: process.Process) -> bool:
         """Whether it is that of the process that holds the pidfile."""
         return (self.supervisor, self.supervisor_born) == (holder.pid, holder.born)
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether the supervisor has ended because the program failed too often."""
+        return self.stage == GIVEN_UP
 
     @property
     def is_supervised(self) -> bool:
@@ -117,14 +123,9 @@ class History:
             self.note(stage=OVER)
 
 
-def beside(pidfile: str) -> str:
-    """Return where the history of the daemon with this pidfile is, or would be."""
-    return f"{pidfile}.history"
-
-
 def forget(target: Target) -> None:
     """Take the history away, of one that has been stopped or is started anew."""
-    _remove(beside(target.pidfile))
+    _remove(history_beside(target.pidfile))
 
 
 def _remove(path: str, of_whomever: bool = False) -> None:
@@ -140,7 +141,7 @@ def _remove(path: str, of_whomever: bool = False) -> None:
 def recall(target: Target) -> Past | None:
     """Return what the last supervisor has written; ``None`` when that is nothing, or is not to be believed."""
     try:
-        data = trusted.bytes_of(beside(target.pidfile), directory_counts=False)
+        data = trusted.bytes_of(history_beside(target.pidfile), directory_counts=False)
         return _past_in((data or b"").decode())
     except (OSError, ValueError):
         return None
@@ -150,7 +151,7 @@ def _past_in(text: str) -> Past | None:
     if not text.startswith(_FIRST):
         return None
     lines = dict(line.partition(" ")[::2] for line in text.splitlines() if line)
-    kinds: dict[str, Callable[[str], Any]] = {"stage": str, "ending": printable, "ended": _moment}
+    kinds: dict[str, Callable[[str], Any]] = {"stage": str, "ending": one_line, "ended": _moment}
     return Past(**{name: kinds.get(name, int)(lines[name]) for name in Past().fields() if name in lines})
 
 

@@ -142,6 +142,11 @@ def log_beside(pidfile: str) -> str | None:
     return os.path.join(directory, f"{stem}.log") if os.path.isdir(directory) else None
 
 
+def history_beside(pidfile: str) -> str:
+    """Return where the history of the daemon with this pidfile is, if a supervisor has kept one."""
+    return f"{pidfile}.history"
+
+
 def absolute(path: str) -> str:
     """Return the path from the root; as it is, where the working directory has gone: who asks for it is told that."""
     try:

@@ -83,6 +83,11 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def one_line(text: str) -> str:
+    """Return what others have written, with nothing in it that could steer a terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def width() -> int | None:
     """Return how many columns the terminal has where answers go, ``None`` where that is no terminal."""
     return _size()[0] or None

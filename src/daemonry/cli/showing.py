@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from .screen import paint, span
+from .screen import one_line, paint, span
 from .sight import FAILED, RESTARTING, RUNNING, STOPPED, UNKNOWN, Details, details_of
 
 TYPE_CHECKING = False
@@ -105,7 +105,6 @@ def _size(count: int | None) -> str:
 def _last_words_of(target: Target) -> tuple[float, list[str]]:
     """Return when a daemon that has ended last wrote, and its last lines, as far as this user may read them."""
     from ..closing import close
-    from ..report import printable
     from . import log_search, log_view
 
     try:
@@ -115,7 +114,7 @@ def _last_words_of(target: Target) -> tuple[float, list[str]]:
     if fd is None:
         return 0.0, []
     try:
-        return os.fstat(fd).st_mtime, [printable(line) for line in log_view.last_words(fd, _LAST_LINES, 0)]
+        return os.fstat(fd).st_mtime, [one_line(line) for line in log_view.last_words(fd, _LAST_LINES, 0)]
     finally:
         close(fd)
 

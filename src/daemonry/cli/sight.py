@@ -9,7 +9,8 @@ from ..control import has_crashed
 from ..errors import ControlError
 from ..process import Process, content_of
 from ..record import Record
-from . import history
+from .homes import history_beside
+from .screen import one_line
 from .statuses import IS_DEAD_WITH_PIDFILE, IS_NOT_RUNNING, IS_RUNNING, IS_UNKNOWN
 
 TYPE_CHECKING = False
@@ -56,16 +57,24 @@ def look_at(target: Target) -> Sight:
         daemon, has_left_it = has_crashed(target.pidfile)
     except ControlError as error:
         return Sight(target=target, status=IS_UNKNOWN, word=UNKNOWN, reason=str(error))
-    past = history.recall(target)
+    past = _past_of(target)
     if daemon is not None:
         return _of_running(target, daemon, past)
     if has_left_it:
         reason = _reason_of_crash(target, past)
         return Sight(target=target, status=IS_DEAD_WITH_PIDFILE, word=FAILED, past=past, reason=reason)
-    if past is not None and past.stage == history.GIVEN_UP:
+    if past is not None and past.was_given_up:
         reason = f"the program {past.ending}, and was given up"
         return Sight(target=target, status=IS_NOT_RUNNING, word=FAILED, past=past, reason=reason)
     return Sight(target=target, status=IS_NOT_RUNNING, word=STOPPED)
+
+
+def _past_of(target: Target) -> Past | None:
+    if not os.path.lexists(history_beside(target.pidfile)):
+        return None
+    from . import history
+
+    return history.recall(target)
 
 
 def _of_running(target: Target, daemon: Daemon, past: Past | None) -> Sight:
@@ -138,7 +147,7 @@ def _details_from_proc(pid: int) -> Details:
     fields = {name: value.split() for name, _, value in lines}
     memory = fields.get(b"VmRSS")  # a process that is being ended has none
     return Details(
-        command=_one_line(" ".join(words)),
+        command=one_line(" ".join(words)),
         user=_name_of(int(fields[b"Uid"][1])),
         memory=int(memory[0]) * 1024 if memory else None,
     )
@@ -153,12 +162,7 @@ def _details_from_ps(pid: int) -> Details:
         user, memory, words = answer.stdout.strip().split(None, 2)
     except (OSError, ValueError):  # there is no ps either, or the process has ended
         return Details()
-    return Details(command=_one_line(words), user=user, memory=int(memory) * 1024)
-
-
-def _one_line(text: str) -> str:
-    """Return what a process says of itself, with nothing in it that could steer a terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return Details(command=one_line(words), user=user, memory=int(memory) * 1024)
 
 
 def _name_of(uid: int) -> str:

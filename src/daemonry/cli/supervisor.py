@@ -18,6 +18,7 @@ from ..schedule import number_of
 from ..signals import name_of
 from . import hints, history, mark
 from .guard import STOPS, Guarded
+from .homes import history_beside
 from .program import ProgramContext
 from .scribe import Scribe
 from .stamps import AsWritten
@@ -99,7 +100,7 @@ class Supervisor(ProgramContext):
         super().lock_pidfile()
         path = getattr(self.pidfile, "path", None)
         if path is not None:
-            self.history.open(history.beside(path))
+            self.history.open(history_beside(path))
 
     def detach(self) -> None:
         """Become a daemon's process, and nobody else's, as one does that becomes another program."""
