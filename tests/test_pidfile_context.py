@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import lockfile
@@ -90,6 +92,87 @@ def test_a_second_instance_is_refused_with_the_pid_of_the_first(daemons: Daemons
     assert f"held by process {first}" in uncaught.stderr
     assert daemons.alive() == [first]
     daemons.stop(first)
+
+
+def test_a_start_that_is_refused_forks_nothing_and_loads_nothing_to_tell_it(daemons: Daemons, tmp_path: Path) -> None:
+    path = tmp_path / "test.pid"
+    with PIDLockFile(path):
+        launched = daemons.launch(
+            """
+            import os, sys
+            from daemonry import DaemonAlreadyRunning, DaemonContext, PIDLockFile
+            os.register_at_fork(before=lambda: print("forks"))
+            try:
+                DaemonContext(pidfile=PIDLockFile(sys.argv[1]), stdout=sys.argv[2]).open()
+            except DaemonAlreadyRunning as error:
+                print(error.pid, error.step, error.errno, error.__cause__, {"json", "traceback"} & set(sys.modules))
+            """,
+            path,
+            tmp_path / "log",
+            plain=True,
+        ).check()
+    assert launched.stdout == f"{os.getpid()} lock_pidfile {errno.EAGAIN} None set()\n"
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        """
+        class Replacing(DaemonContext):
+            def lock_pidfile(self):
+                end_the_other()
+                super().lock_pidfile()
+
+        context = Replacing(pidfile=PIDLockFile(path))
+        """,
+        """
+        class Replacing(DaemonContext):
+            steps = (*DaemonContext.steps[:8], "replace", *DaemonContext.steps[8:])
+
+            def replace(self):
+                end_the_other()
+
+        context = Replacing(pidfile=PIDLockFile(path))
+        """,
+        """
+        class Replacing(PIDLockFile):
+            def acquire(self, timeout=None):
+                end_the_other()
+                super().acquire(timeout)
+
+        context = DaemonContext(pidfile=Replacing(path))
+        """,
+        """
+        class Replacing(PIDLockFile):
+            def __enter__(self):
+                end_the_other()
+                return super().__enter__()
+
+        context = DaemonContext(pidfile=Replacing(path))
+        """,
+    ],
+    ids=["lock_pidfile", "step", "acquire", "enter"],
+)
+def test_who_ends_the_other_daemon_on_the_way_is_not_refused_before(daemons: Daemons, tmp_path: Path, way: str) -> None:
+    path = tmp_path / "test.pid"
+    daemons.launch(DAEMON, path, "/").check()
+    first = daemons.survivor()
+    before = """
+        import os, signal, sys
+        from daemonry import DaemonContext, PIDLockFile
+        from daemonry.process import wait_for_exit
+        path = sys.argv[1]
+
+        def end_the_other():
+            pid = PIDLockFile(path).read_pid()
+            os.kill(pid, signal.SIGTERM)
+            assert wait_for_exit(pid, 10)
+        """
+    daemons.launch(dedent(before) + dedent(way) + "with context:\n    context.wait()\n", path).check()
+    second = daemons.survivor()
+    assert second != first
+    daemons.stop(second)
 
 
 def test_after_sigkill_of_the_daemon_the_next_start_works_at_once(daemons: Daemons, tmp_path: Path) -> None:

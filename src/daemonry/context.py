@@ -102,6 +102,7 @@ class DaemonContext(Lifecycle):
         """Fork, lead a session, fork again; go on in the daemon only. daemon(7), steps 5 to 8, 14 and 15."""
         if not self._values.detaching.detach:
             return
+        self._require_free_pidfile()
         outcome = detach(
             self._values.detaching.start_timeout,
             self.show_progress,
@@ -113,6 +114,15 @@ class DaemonContext(Lifecycle):
         if outcome is not None:
             raise failures.error_of(outcome)
         self._values.address_sockets_to_this_process()
+
+    def _require_free_pidfile(self) -> None:
+        """Refuse before the fork what the daemon would be refused: most starts that are, find another daemon at work."""
+        lock = self._values.pidfile.lock
+        # Not where a step of the program's own may see to it that the pidfile is free by then, or take another.
+        if hasattr(type(lock), "refusal") and "lock_pidfile" in self.steps and all(map(self._is_ours, self.steps)):
+            refusal = lock.refusal()
+            if refusal is not None:
+                raise failures.refused("lock_pidfile", refusal)
 
     def reset_signals(self) -> None:
         """Empty the signal mask, and ignore no signal because the launcher did. daemon(7), steps 2 and 3."""

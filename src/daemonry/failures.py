@@ -175,6 +175,19 @@ def start_error(step: str, error: BaseException, then: BaseException | None) -> 
     return _error(failed(step, error, then))
 
 
+def refused(step: str, error: BaseException) -> DaemonStartError:
+    """Return the error to raise in the launcher for one that a step is sure to meet, so that nobody has taken it."""
+    return _error(
+        report.Failed(
+            step=step,
+            message=message_of(error),
+            errno=_errno_of(error),
+            locked=_kind_of_lock_error(error),
+            pid=_pid_of(error),
+        )
+    )
+
+
 def error_of(outcome: Outcome) -> DaemonStartError:
     """Return the error to raise in the launcher for the way in which a start went wrong."""
     error = _told(outcome.failed) if outcome.failed is not None and outcome.timeout is None else _found_out(outcome)

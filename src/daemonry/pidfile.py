@@ -192,6 +192,25 @@ class PIDLockFile(LockBase):
         if holder is not None and holder.process is not None and holder.pid == os.getpid() and holder.certain:
             self._former = None if self._is_held_here() else (os.getpid(), holder.process.born)
 
+    def refusal(self) -> PIDFileLocked | None:
+        """Return the error that :meth:`acquire` is sure to raise now, ``None`` where nothing is sure; it takes nothing.
+
+        The context asks before it forks. Nothing is sure where there is time to wait, or where a subclass acquires in a
+        way of its own.
+        """
+        kind = type(self)
+        if kind.acquire is not PIDLockFile.acquire or kind.__enter__ is not PIDLockFile.__enter__:
+            return None
+        if (self.timeout or 0) > 0 or not os.path.exists(self.path):
+            return None
+        try:
+            holder = self._holder()
+        except PIDFileError:  # who tries to take it says what is wrong with it
+            return None
+        if holder is None or not holder.certain or self._is_left_by_us(holder) or _least_patience(holder):
+            return None
+        return PIDFileLocked(self.path, holder.pid, holder=str(holder))
+
     @property
     def descriptors(self) -> list[int]:
         """The descriptors that are open for the lock, if this process holds it by this object: most often none."""
