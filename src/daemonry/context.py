@@ -116,7 +116,7 @@ class DaemonContext(Lifecycle):
         self._values.address_sockets_to_this_process()
 
     def _require_free_pidfile(self) -> None:
-        """Refuse before the fork what the daemon would be refused: most starts that are, find another daemon at work."""
+        """Refuse before the fork what the daemon is sure to be refused."""
         lock = self._values.pidfile.lock
         # Not where a step of the program's own may see to it that the pidfile is free by then, or take another.
         if hasattr(type(lock), "refusal") and "lock_pidfile" in self.steps and all(map(self._is_ours, self.steps)):
