@@ -48,7 +48,7 @@ def sealed(tmp_path: Path) -> Path:
     path = tmp_path / "test.pid"
     path.write_text(f"{os.getpid()}\n")
     with path.open("r+b", 0) as file:
-        assert seal.is_on(seal.put_on(file.fileno(), path.stat(), place(path)))
+        assert seal.is_on(seal.put_on(file.fileno(), path.stat(), os.getpid(), place(path)))
     return path
 
 
@@ -102,7 +102,8 @@ def test_who_may_write_to_the_file_and_does_not_own_it_cannot_seal_it(daemons: D
         here = os.open(".", os.O_RDONLY)
         os.setuid(65534)
         os.write(fd, b"%d\\n" % os.getpid())
-        assert not seal.is_on(seal.put_on(fd, os.fstat(fd), seal.place_of(os.fstat(here), "test.pid")))
+        place = seal.place_of(os.fstat(here), "test.pid")
+        assert not seal.is_on(seal.put_on(fd, os.fstat(fd), os.getpid(), place))
         """,
     ).check()
 

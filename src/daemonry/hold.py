@@ -22,7 +22,7 @@ class signals_held_off:
         except BaseException:  # it runs the handlers that are due after it has changed the mask, and one has raised
             pthread_sigmask(SIG_SETMASK, self._before)
             raise
-        return set(self._before)
+        return self._before
 
     def __exit__(self, *_exc_info: object) -> None:
         pthread_sigmask(SIG_SETMASK, self._before)

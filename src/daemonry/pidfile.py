@@ -185,10 +185,7 @@ class PIDLockFile(LockBase):
 
         A daemon that executes itself anew becomes the launcher of the next one.
         """
-        try:
-            holder = None if self._mine() is not None else self._holder()
-        except PIDFileError:  # who tries to take it says what is wrong with it
-            return
+        holder = None if self._mine() is not None else self._holder_in_sight()
         if holder is not None and holder.process is not None and holder.pid == os.getpid() and holder.certain:
             self._former = None if self._is_held_here() else (os.getpid(), holder.process.born)
 
@@ -201,12 +198,7 @@ class PIDLockFile(LockBase):
         kind = type(self)
         if kind.acquire is not PIDLockFile.acquire or kind.__enter__ is not PIDLockFile.__enter__:
             return None
-        if (self.timeout or 0) > 0 or not os.path.exists(self.path):
-            return None
-        try:
-            holder = self._holder()
-        except PIDFileError:  # who tries to take it says what is wrong with it
-            return None
+        holder = None if (self.timeout or 0) > 0 else self._holder_in_sight()
         if holder is None or not holder.certain or self._is_left_by_us(holder) or _least_patience(holder):
             return None
         return PIDFileLocked(self.path, holder.pid, holder=str(holder))
@@ -238,6 +230,13 @@ class PIDLockFile(LockBase):
             return _this_process()
         with opened(self.path) as found:
             return None if found is None else holder_of(found[1], found[0])
+
+    def _holder_in_sight(self) -> Holder | None:
+        """The same before anything is done: most often by one call, and whoever takes it says what is wrong with it."""
+        try:
+            return self._holder() if os.path.exists(self.path) else None
+        except PIDFileError:
+            return None
 
     def _is_held_here(self) -> bool:
         """Whether any object of this process holds the file."""

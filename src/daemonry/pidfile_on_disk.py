@@ -141,10 +141,9 @@ def _unlink_left_over(place: Place, found: os.stat_result) -> None:
 def publish(place: Place) -> Held | None:
     """Make the file, whole and sealed before it has its name; return ``None`` when there is one."""
     pid = os.getpid()
-    text = b"%d\n" % pid
     try:
-        found = _link_unnamed(text, place) if hasattr(os, "O_TMPFILE") and hasattr(os, "link") else None
-        found = found or _link_draft(text, place)
+        found = _link_unnamed(pid, place) if hasattr(os, "O_TMPFILE") and hasattr(os, "link") else None
+        found = found or _link_draft(pid, place)
         if found is None:
             return None
         held = Held(found, pid)
@@ -157,7 +156,7 @@ def publish(place: Place) -> Held | None:
         refuse(place.path, error)
 
 
-def _link_unnamed(text: bytes, place: Place) -> os.stat_result | None:
+def _link_unnamed(pid: int, place: Place) -> os.stat_result | None:
     """Publish a file that has had no name; return ``None`` where there is no such thing.
 
     :raises FileExistsError: when the pidfile's name is taken.
@@ -170,7 +169,7 @@ def _link_unnamed(text: bytes, place: Place) -> os.stat_result | None:
             raise
         return None
     try:
-        found = _fill(fd, text, place)
+        found = _fill(fd, pid, place)
         os.link(f"/proc/self/fd/{fd}", place.name, dst_dir_fd=place.directory, follow_symlinks=True)
     except FileExistsError:
         raise
@@ -184,15 +183,15 @@ def _link_unnamed(text: bytes, place: Place) -> os.stat_result | None:
     return found
 
 
-def _link_draft(text: bytes, place: Place) -> os.stat_result | None:
+def _link_draft(pid: int, place: Place) -> os.stat_result | None:
     """Publish a file that has had another name; return ``None`` when the pidfile's name is taken."""
     _remove_drafts(place)
-    draft = f".{place.name}.{os.getpid()}.{os.urandom(_RANDOM).hex()}"
+    draft = f".{place.name}.{pid}.{os.urandom(_RANDOM).hex()}"
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     fd = os.open(draft, flags, _MODE, dir_fd=place.directory)
     try:
         try:
-            found = _fill(fd, text, place)
+            found = _fill(fd, pid, place)
         finally:
             close(fd)  # before it loses the name: FUSE and NFS keep the name of a file that is open
         return found if _name(draft, place) else None
@@ -225,15 +224,16 @@ def _rename(draft: str, place: Place) -> bool:
         return True
 
 
-def _fill(fd: int, text: bytes, place: Place) -> os.stat_result:
+def _fill(fd: int, pid: int, place: Place) -> os.stat_result:
     """Write and seal the file; return what it is then."""
     found = os.fstat(fd)
     if stat.S_IMODE(found.st_mode) != _MODE:  # the umask
         os.fchmod(fd, _MODE)
+    text = b"%d\n" % pid
     # Half a number is another process's. What is left is written again, for that tells why it could not be.
     while text:
         text = text[os.write(fd, text) :]
-    return seal.put_on(fd, found, place.sealed_as)
+    return seal.put_on(fd, found, pid, place.sealed_as)
 
 
 @lru_cache(maxsize=1)

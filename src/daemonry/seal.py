@@ -44,16 +44,15 @@ def place_of(directory: os.stat_result, name: str) -> bytes:
     return b"%d %s" % (directory.st_ino, os.fsencode(name))
 
 
-def put_on(fd: int, found: os.stat_result, place: bytes) -> os.stat_result:
-    """Seal the file, which will be at this place, as written by this process; return what it is then.
+def put_on(fd: int, found: os.stat_result, pid: int, place: bytes) -> os.stat_result:
+    """Seal the file, which will be at this place, as written by this process, ``pid``; return what it is then.
 
     It bears no seal where the system says nothing of this process, or the file system keeps another date.
     """
-    pid = os.getpid()
     born = _own_birth(pid)
     if born is None:
         return os.fstat(fd)
-    stamp = _seconds(found, pid, born, place) * _SECOND + _boot()
+    stamp = _seconds(found, pid, born - _offset(pid), place) * _SECOND + _boot()
     with ignored(OSError):  # some FUSE file systems know no times
         os.utime(fd, ns=(time.time_ns(), stamp))
     return os.fstat(fd)
@@ -67,7 +66,8 @@ def fits(found: os.stat_result, writer: Process, place: bytes) -> bool:
     second, part = divmod(found.st_mtime_ns, _SECOND)
     # Zero: of a writer, or on a reader's side, where /proc is cut so that the start of the system can't be told
     # (ProcSubset=pid, a container), and on file systems of whole seconds.
-    return second == _seconds(found, writer.pid, writer.born, place) and (part == 0 or _boot() in (0, part))
+    born = writer.born - _offset(os.getpid())
+    return second == _seconds(found, writer.pid, born, place) and (part == 0 or _boot() in (0, part))
 
 
 def is_on(found: os.stat_result) -> bool:
@@ -76,7 +76,7 @@ def is_on(found: os.stat_result) -> bool:
 
 
 def _seconds(found: os.stat_result, pid: int, born: int, place: bytes) -> int:
-    text = b"%d %d %d %d %s" % (pid, born - _offset(os.getpid()), found.st_dev, found.st_ino, place)
+    text = b"%d %d %d %d %s" % (pid, born, found.st_dev, found.st_ino, place)
     # Against accidents alone, so the remainder of a division will do: who may set the date may write the number too.
     return _FIRST + _STEP * (int.from_bytes(text, "big") % _SEALS)
 
