@@ -94,6 +94,53 @@ def test_a_second_instance_is_refused_with_the_pid_of_the_first(daemons: Daemons
     daemons.stop(first)
 
 
+@pytest.mark.parametrize("fork", [True, False], ids=["fork", "foreground"])
+def test_a_second_start_by_the_path_alone_is_refused_by_the_same_error(
+    daemons: Daemons, tmp_path: Path, fork: bool
+) -> None:
+    """Though lockfile, whose error it is too, is loaded only now."""
+    path = tmp_path / "test.pid"
+    with PIDLockFile(path):
+        launched = daemons.launch(
+            """
+            import sys
+            from daemonry import DaemonContext, DaemonStartError
+            try:
+                DaemonContext(pidfile=sys.argv[1], detach_process=sys.argv[2] == "True").open()
+            except DaemonStartError as error:
+                import lockfile
+                is_locks = isinstance(error, lockfile.AlreadyLocked)
+                print(type(error).__name__, error.pid, error.step, error.errno, is_locks)
+            """,
+            path,
+            fork,
+        ).check()
+    assert launched.stdout == f"DaemonAlreadyRunning {os.getpid()} lock_pidfile {errno.EAGAIN} True\n"
+
+
+@pytest.mark.root_only("it changes its root directory")
+def test_a_lock_by_the_path_alone_has_its_errors_also_where_nothing_can_be_loaded_any_more(daemons: Daemons) -> None:
+    launched = daemons.launch(
+        """
+        import os
+        from daemonry.pidfile_lock import PidfileLock
+        os.makedirs("root/run")
+        os.symlink("elsewhere", "root/run/test.pid")
+        lock = PidfileLock("own.pid")
+        lock.acquire()
+        lock.prepare_for_change()
+        os.chroot("root")
+        try:
+            PidfileLock("/run/test.pid").acquire()
+        except OSError as error:
+            print(type(error).__name__, error, flush=True)
+        os._exit(0)
+        """,
+        plain=True,
+    ).check()
+    assert launched.stdout.startswith("PIDFileError cannot lock /run/test.pid: it is a symbolic link")
+
+
 def test_a_start_that_is_refused_forks_nothing_and_loads_nothing_to_tell_it(daemons: Daemons, tmp_path: Path) -> None:
     path = tmp_path / "test.pid"
     with PIDLockFile(path):

@@ -37,6 +37,7 @@ STOREYS = (
     {"witness", "pidfile_reading", "log_file"},
     {"launcher"},
     {"pidfile_on_disk"},
+    {"pidfile_lock"},
     {
         "container",
         "detach",

@@ -16,13 +16,14 @@ class signals_held_off:
     """Deliver no signal to this thread inside the block; the block is given the mask that was there before."""
 
     def __enter__(self) -> set[int]:
-        self._before: set[int] = pthread_sigmask(SIG_BLOCK, ())
+        before: set[int] = pthread_sigmask(SIG_BLOCK, ())
+        self._before = before
         try:
             pthread_sigmask(SIG_BLOCK, _ALL)
         except BaseException:  # it runs the handlers that are due after it has changed the mask, and one has raised
-            pthread_sigmask(SIG_SETMASK, self._before)
+            pthread_sigmask(SIG_SETMASK, before)
             raise
-        return self._before
+        return before
 
     def __exit__(self, *_exc_info: object) -> None:
         pthread_sigmask(SIG_SETMASK, self._before)

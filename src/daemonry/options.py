@@ -58,7 +58,7 @@ class Options:
     :param files_preserve: descriptors, files, sockets, logging handlers or loggers that stay open, and no others;
         ``None`` for all that the program has opened itself, so that only what was inherited is closed.
     :param preserve_logging: whether the descriptors of all logging handlers stay open; if not, the handlers are closed.
-    :param pidfile: path of the pidfile, which means a :class:`~daemonry.pidfile.PIDLockFile` made with it; or a context
+    :param pidfile: path of the pidfile, which is held as by a :class:`~daemonry.pidfile.PIDLockFile`; or a context
         manager that is entered while the program is still privileged; ``None`` for none.
     :param stdin: what descriptor 0 becomes: ``None`` (``/dev/null``, or unchanged if the program doesn't fork), a path,
         a descriptor, a file, or an object without descriptor, which becomes ``sys.stdin``.

@@ -394,16 +394,16 @@ def _can_be_variable(name: Any, value: Any) -> bool:
 
 
 def lock_of(pidfile: Any) -> Any:
-    """Return the lock that the option means: a path is that of a :class:`~daemonry.pidfile.PIDLockFile`.
+    """Return the lock that the option means: a path is that of a :class:`~daemonry.pidfile_lock.PidfileLock`.
 
     :raises InvalidOption: when it is a text that can't be a path.
     """
     if not isinstance(pidfile, (str, bytes, os.PathLike)):
         return pidfile
     path = filesystem.text_of(pidfile, "pidfile")
-    from .pidfile import PIDLockFile
+    from .pidfile_lock import PidfileLock
 
-    return PIDLockFile(path)
+    return PidfileLock(path)
 
 
 def _require_file_of_its_own(lock: Any, found: Iterable[streams.Stream]) -> None:
