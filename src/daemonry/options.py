@@ -139,6 +139,9 @@ class Options:
         self.environment = environment
         self.start_timeout = start_timeout
         self._ready_when = ready
+        if isinstance(pidfile, (str, bytes)):
+            # What open() will take, before: as who makes a lock himself has it by then.
+            from . import pidfile_lock  # noqa: F401
         self._set_up()
 
     if not TYPE_CHECKING:
