@@ -8,8 +8,9 @@ from contextlib import suppress
 from ..control import find_surely, remove_left_over
 from . import memory, places
 from .refusal import Refusal
-from .screen import paint, table
+from .screen import paint
 from .statuses import DONE, FAILED
+from .tables import aligned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
         return DONE
     screen.answer(paint(started.command(), "strong"))
     for rows in (started.files(), started.flags()):
-        for line in table([*rows]):
+        for line in aligned([*rows]):
             screen.answer(f"  {line}")
     return DONE
 

@@ -356,7 +356,7 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
 def plan(options: argparse.Namespace, screen: Screen) -> int:
     """Tell what ``start`` would do with the same flags, or refuse."""
     from . import planned
-    from .screen import table
+    from .tables import aligned
 
     program_options.give_place(options)
     _refuse_running(_target(options))
@@ -366,7 +366,7 @@ def plan(options: argparse.Namespace, screen: Screen) -> int:
     if options.json:
         screen.answer_json([{"step": step, "what": what or None, "value": value} for step, what, value in rows])
     else:
-        for line in table([(what, str(value)) for _, what, value in rows if what]):
+        for line in aligned([(what, str(value)) for _, what, value in rows if what]):
             screen.answer(line)
     return DONE
 

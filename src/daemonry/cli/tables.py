@@ -26,8 +26,13 @@ def fitted(rows: Sequence[Sequence[str]], most: int | None, spare: Sequence[str]
     if most is not None:
         _leave_out(columns, most, spare)
         _cut(columns, most)
-    widths = [max(map(width_of, column)) for column in columns]
-    return [_GAP.join(map(_padded, row, widths)).rstrip() for row in zip(*columns)]
+    return aligned([*zip(*columns)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table without titles, whose columns are as wide as they have to be."""
+    widths = [max(map(width_of, column)) for column in zip(*rows)]
+    return [_GAP.join(map(_padded, row, widths)).rstrip() for row in rows]
 
 
 def _leave_out(columns: list[list[str]], most: int, spare: Iterable[str]) -> None:
