@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 
@@ -28,18 +27,6 @@ OWN = "the program's own"
 OURS = "daemonry's own, for as long as it needs it"
 
 
-class Fate(Record):
-    """What becomes of an open descriptor, and why; ``what`` is the path or the kind of what it leads to."""
-
-    number: int
-    what: str
-    stays: bool
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.what} {'stays' if self.stays else 'is closed'}: {self.why}"
-
-
 class Closing(Record):
     """Which descriptors above 2 stay open: those ``given``, each with the reason, and perhaps the program's own."""
 
@@ -53,35 +40,30 @@ class Closing(Record):
         """The numbers that stay open, whoever has opened them."""
         return tuple(sorted(number for number, _ in self.given))
 
-    @property
-    def fates(self) -> tuple[Fate, ...]:
-        """What would become of each descriptor above 2 that is open now in the process that asks."""
-        given, found = self._given(), []
-        for number in _open_numbers():
-            inheritable = _is_inheritable(number)
-            if inheritable is not None:
-                why = given.get(number) or self._why(inheritable)
-                found.append(Fate(number=number, what=_what(number), stays=why in _STAY, why=why))
-        return tuple(found)
-
     def _given(self) -> dict[int, str]:
         return {**dict(self.given), **dict.fromkeys(owned_descriptors(), OURS)}
 
-    def _why(self, inheritable: bool) -> str:
-        if not self.leaves_own:
-            return _UNNAMED
-        return _INHERITED if inheritable else OWN
-
     def __str__(self) -> str:
         rule = "close what was inherited, leave what is the program's own" if self.leaves_own else "close all not named"
-        return "".join((f"{rule}: {self.reason}", *(f"\n    {each}" for each in self.fates)))
+        return "".join((f"{rule}: {self.reason}", *(f"\n    {each}" for each in self._fates())))
+
+    def _fates(self) -> Iterator[str]:
+        """Say of each descriptor above 2 that is open in the process that asks what would become of it, and why."""
+        given = self._given()
+        for number in _open_numbers():
+            inheritable = _is_inheritable(number)
+            if inheritable is None:
+                continue
+            stays = number in given or (self.leaves_own and not inheritable)
+            closed_for = _INHERITED if self.leaves_own else _UNNAMED
+            why = given.get(number) or (OWN if stays else closed_for)
+            yield f"{number} {_what(number)} {'stays' if stays else 'is closed'}: {why}"
 
 
 _INHERITED = "inherited, or made to be"
 _UNNAMED = "not named"
 _GIVEN_BY_MANAGER = "given by the service manager"
 _OF_A_STREAM = "what a stream will lead to"
-_STAY = (OWN, OURS, NAMED, OF_LOGGING, _GIVEN_BY_MANAGER, _OF_A_STREAM)
 
 
 class _OwnFile(int):
@@ -210,16 +192,13 @@ def close_unkept(plan: Closing) -> list[int]:
     """
     given, doomed, left = plan._given(), [], []
     for number in _open_numbers():
-        why = given.get(number)
-        if why is None:
-            inheritable = plan.leaves_own and _is_inheritable(number)
-            if inheritable is None:
-                continue
-            why = plan._why(inheritable)
-        if why not in _STAY:
+        if number in given:
+            if given[number] in (OWN, OF_LOGGING):
+                left.append(number)
+        elif not plan.leaves_own:
             doomed.append(number)
-        elif why in (OWN, OF_LOGGING):
-            left.append(number)
+        elif (inheritable := _is_inheritable(number)) is not None:
+            (doomed if inheritable else left).append(number)
     _close(doomed)
     return left
 
@@ -257,14 +236,18 @@ def _is_inheritable(number: int) -> bool | None:
 
 
 def _open_numbers() -> Iterable[int]:
-    """Return in their order the numbers above 2 that are open, and perhaps that by which they were listed.
+    """Return in their order the numbers above 2 that are open.
 
     :raises OSError: when no descriptor is left for listing them.
     """
+    # By which they will be listed. To be told by an exception that it is not open any more would cost each daemon half
+    # a megabyte of the C library, for the text of it.
+    free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    close(free)
     names = _listed_in(PROC) or _shown_in_dev()
     if names is None:
         return [number for number in range(FIRST, ASKED) if _is_inheritable(number) is not None]
-    return sorted(number for number in map(int, names) if number >= FIRST)
+    return sorted(number for number in map(int, names) if number >= FIRST and number != free)
 
 
 def _listed_in(directory: str) -> list[str] | None:
@@ -277,6 +260,8 @@ def _listed_in(directory: str) -> list[str] | None:
 
 
 def _shown_in_dev() -> list[str] | None:
+    import fcntl
+
     # Without fdescfs it shows 0 to 2 (FreeBSD), or the same numbers always (OpenBSD): it counts only when it shows one
     # that nobody would have made beforehand.
     try:
@@ -297,6 +282,7 @@ def _shown_in_dev() -> list[str] | None:
 
 
 def _what(number: int) -> str:
+    """Return the path of what a descriptor leads to, or its kind."""
     try:
         return os.readlink(f"{PROC}/{number}")
     except OSError:
