@@ -23,7 +23,7 @@ pytestmark = pytest.mark.reliability("Signals at every call")
 PROGRAM = """
 import contextlib, ctypes, json, os, signal, sys, syslog, time, traceback
 import daemonry.ending, daemonry.lifecycle
-from daemonry import DaemonContext, PIDLockFile, failures
+from daemonry import DaemonContext, PIDLockFile, failures, launcher, telling, witness
 
 HERE = os.getcwd()
 SOURCES = {daemonry.ending.__file__, daemonry.lifecycle.__file__}

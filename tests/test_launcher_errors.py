@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import daemonry
-from daemonry import failures, report
-from daemonry.detach import Outcome
+from daemonry import failures, messages
 from daemonry.errors import DaemonError, DaemonStartError, DaemonTraceback, InvalidOption, Terminated
+from daemonry.launcher import Outcome
 from daemonry.pidfile import DaemonAlreadyRunning, DaemonLockTimeout
 from harness.waiting import read_json
 from launcher_programs import failing
@@ -114,7 +114,7 @@ def test_what_a_start_error_says() -> None:
 
 
 told = st.builds(
-    report.Failed,
+    messages.Failed,
     step=st.text(min_size=1),
     message=st.text(min_size=1),
     errno=numbers,
@@ -128,7 +128,7 @@ outcomes = st.builds(
     step=st.text(min_size=1),
     timeout=st.none() | st.floats(0.001, 1e9),
     failed=st.none() | told,
-    ended=st.none() | st.builds(report.Ended, status=numbers, signum=numbers),
+    ended=st.none() | st.builds(messages.Ended, status=numbers, signum=numbers),
     survivors=st.lists(st.text(min_size=1)).map(tuple),
     killed_by=st.none() | st.sampled_from(signal.Signals).map(int),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import daemonry
 from harness.probe import facts_of
 from harness.waiting import read_json, wait_for_exit
 from launcher_programs import IMPATIENT, failing, program
@@ -365,3 +367,45 @@ def test_another_program_whose_launcher_is_gone_is_let_live(daemons: Daemons) ->
     wait_for_exit(pids["witness"])
     assert daemons.survivor() == pids["pid"]
     daemons.stop(pids["pid"])
+
+
+@pytest.mark.parametrize("limit", [3, 4, 5])
+def test_without_a_descriptor_to_load_by_what_telling_of_it_takes_the_reason_is_told(
+    daemons: Daemons, limit: int
+) -> None:
+    """A program at its limit, in which nothing has failed before."""
+    launched = daemons.launch(
+        f"""
+        import resource
+        from daemonry import DaemonContext, DaemonStartError
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        try:
+            DaemonContext(detach_process=True).open()
+        except DaemonStartError as error:
+            print(error.step, error.errno, error)
+        """,
+        plain=True,
+        env={"PYTHONPATH": str(Path(daemonry.__path__[0]).parent)},
+    ).check()
+    assert launched.stdout.startswith(f"detach {errno.EMFILE} cannot start the daemon: step detach: ")
+    assert launched.stdout.endswith("Too many open files; raise the limit, see ulimit -n\n")
+    assert daemons.alive() == []
+
+
+def test_a_launcher_that_cannot_load_what_sees_to_the_start_ends_it(daemons: Daemons) -> None:
+    launched = daemons.launch(
+        """
+        import sys
+        import daemonry
+
+        sys.modules["daemonry.launcher"] = None
+        try:
+            with daemonry.DaemonContext(detach_process=True, ready="manual") as context:
+                context.wait()
+        except daemonry.DaemonStartError as error:
+            print(error.step, error)
+        """
+    ).check()
+    assert launched.stdout.startswith("detach cannot start the daemon: step detach: ModuleNotFoundError: ")
+    assert daemons.alive() == []

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import report
+from daemonry import messages, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from daemonry.record import Record
 
 numbers = st.none() | st.integers(-(2**70), 2**70)
-texts = st.none() | st.text().map(report.printable)
+texts = st.none() | st.text().map(messages.printable)
 failures = st.builds(
-    report.Failed,
-    step=st.text(min_size=1).map(report.printable),
-    message=st.text(min_size=1).map(report.printable),
+    messages.Failed,
+    step=st.text(min_size=1).map(messages.printable),
+    message=st.text(min_size=1).map(messages.printable),
     errno=numbers,
     status=numbers,
     traceback=texts,
@@ -33,10 +33,10 @@ failures = st.builds(
     pid=numbers,
 )
 ends = st.builds(
-    report.Ended,
+    messages.Ended,
     status=numbers,
     signum=numbers,
-    survivors=st.lists(st.text().map(report.printable)).map(tuple),
+    survivors=st.lists(st.text().map(messages.printable)).map(tuple),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -67,29 +67,29 @@ def written(tell: Callable[[report.Reporter], object]) -> bytes:
         read = others.submit(stream.read)
         reporter = report.Reporter(writing)
         tell(reporter)
-        reporter.give_up()
+        reporter.close()
         return read.result()
 
 
 def read(data: bytes) -> list[Record]:
-    return list(report.Reader().feed(data))
+    return list(messages.Reader().feed(data))
 
 
 @given(failures)
-def test_a_failure_is_read_as_it_was_written(failure: report.Failed) -> None:
+def test_a_failure_is_read_as_it_was_written(failure: messages.Failed) -> None:
     assert read(written(lambda reporter: reporter.failed(failure))) == [failure]
 
 
 @pytest.mark.parametrize("character", ["x", "é", "日", "\U0001f600", "\udce9", "\0", "\n"])
-@pytest.mark.parametrize("length", [1000, report.LONGEST_LINE // 2, report.LONGEST_LINE])
+@pytest.mark.parametrize("length", [1000, messages.LONGEST_LINE // 2, messages.LONGEST_LINE])
 def test_a_failure_with_a_long_text_keeps_its_beginning_and_its_end(character: str, length: int) -> None:
     text = f"a{character * length}z"
-    line = written(lambda reporter: reporter.failed(report.Failed(step="x", message=text, traceback=text, errno=5)))
-    reader = report.Reader()
+    line = written(lambda reporter: reporter.failed(messages.Failed(step="x", message=text, traceback=text, errno=5)))
+    reader = messages.Reader()
     (found,) = [each for at in range(0, len(line), 65536) for each in reader.feed(line[at : at + 65536])]
-    assert isinstance(found, report.Failed)
+    assert isinstance(found, messages.Failed)
     assert (found.step, found.errno) == ("x", 5)
-    whole = report.printable(text)
+    whole = messages.printable(text)
     for told in (found.message, found.traceback or ""):
         beginning, mark, end = told.partition(" … ")
         assert told == whole or (mark and whole.startswith(beginning) and whole.endswith(end) and beginning and end)
@@ -97,7 +97,7 @@ def test_a_failure_with_a_long_text_keeps_its_beginning_and_its_end(character: s
 
 
 @given(ends)
-def test_an_end_is_read_as_it_was_written(end: report.Ended) -> None:
+def test_an_end_is_read_as_it_was_written(end: messages.Ended) -> None:
     assert read(written(lambda reporter: reporter.ended(end))) == [end]
 
 
@@ -108,8 +108,8 @@ def test_progress_is_one_line_whatever_it_says(text: str) -> None:
     assert line.endswith(b"\n")
     assert len(line) <= 512
     (found,) = read(line)
-    assert isinstance(found, report.Progress)
-    whole = report.printable(" ".join(text.split()))
+    assert isinstance(found, messages.Progress)
+    whole = messages.printable(" ".join(text.split()))
     assert found.text == whole or (len(text.encode("utf-8", "backslashreplace")) > report.LONGEST_TEXT)
 
 
@@ -117,7 +117,7 @@ def test_progress_is_one_line_whatever_it_says(text: str) -> None:
 def test_a_long_text_is_cut_between_characters(shift: int, length: int, character: str) -> None:
     text = "x" * shift + character * length
     (found,) = read(written(lambda reporter: reporter.progress(text)))
-    assert isinstance(found, report.Progress)
+    assert isinstance(found, messages.Progress)
     assert text.startswith(found.text)
     size = len(found.text.encode())
     assert size <= report.LONGEST_TEXT
@@ -130,13 +130,15 @@ def test_a_step_and_the_word_ready_are_read_as_written() -> None:
         reporter.ready()
         reporter.progress("nobody hears this")
 
-    assert read(written(tell)) == [report.Step(name="change_root"), report.Ready()]
+    assert read(written(tell)) == [messages.Step(name="change_root"), messages.Ready()]
 
 
 @given(st.binary())
 def test_the_reader_takes_any_bytes(data: bytes) -> None:
     for record in read(data + b"\n"):
-        assert isinstance(record, (report.Step, report.Progress, report.Ready, report.Failed, report.Ended, report.Cut))
+        assert isinstance(
+            record, (messages.Step, messages.Progress, messages.Ready, messages.Failed, messages.Ended, messages.Cut)
+        )
 
 
 @given(st.sampled_from([b"failed ", b"ended "]), st.binary())
@@ -175,36 +177,36 @@ def test_fields_of_a_wrong_type_are_as_good_as_missing(kind: str, data: st.DataO
     [b"failed " + b"[" * 200_000, b'failed {"errno": 1' + b"0" * 10_000 + b"}", b"failed", b"failed ", b"ended nul"],
 )
 def test_what_json_refuses_says_nothing(line: bytes) -> None:
-    assert all(isinstance(found, report.Failed) for found in read(line + b"\n"))
+    assert all(isinstance(found, messages.Failed) for found in read(line + b"\n"))
 
 
-@given(st.lists(failures | ends | st.just(report.Ready()), max_size=5), st.lists(st.integers(0, 2000)), st.binary())
+@given(st.lists(failures | ends | st.just(messages.Ready()), max_size=5), st.lists(st.integers(0, 2000)), st.binary())
 def test_how_the_bytes_come_in_pieces_does_not_matter(records: list[Record], cuts: list[int], noise: bytes) -> None:
     def tell(reporter: report.Reporter) -> None:
         for record in records:
-            if isinstance(record, report.Failed):
+            if isinstance(record, messages.Failed):
                 reporter.failed(record)
-            elif isinstance(record, report.Ended):
+            elif isinstance(record, messages.Ended):
                 reporter.ended(record)
 
     data = written(tell) + noise.replace(b"\n", b"") + b"\nready\nhalf a li"
-    reader = report.Reader()
+    reader = messages.Reader()
     edges = [0, *sorted(cuts), len(data)]
     pieces = [found for low, high in zip(edges, edges[1:]) for found in reader.feed(data[low:high])]
     assert pieces == read(data)
-    assert pieces[-1] == report.Ready()
+    assert pieces[-1] == messages.Ready()
 
 
 @given(st.text())
 def test_nothing_printable_steers_a_terminal(text: str) -> None:
-    shown = report.printable(text)
+    shown = messages.printable(text)
     assert all(unicodedata.category(character) not in ("Cc", "Cs", "Cf") or character in "\n\t" for character in shown)
-    assert report.printable(shown) == shown
+    assert messages.printable(shown) == shown
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S"), exclude_characters="")))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert report.printable(text) == text
+    assert messages.printable(text) == text
 
 
 def test_a_pipe_is_above_the_streams_and_closed_by_exec(pipe: tuple[int, int]) -> None:
@@ -219,7 +221,7 @@ def test_nobody_who_reads_is_no_error(pipe: tuple[int, int]) -> None:
     reporter.step("one")
     assert reporter.fd is None
     reporter.step("two")
-    assert not reporter.failed(report.Failed(step="x", message="y"))
+    assert not reporter.failed(messages.Failed(step="x", message="y"))
 
 
 def test_a_pipe_that_the_program_has_closed_is_an_error(pipe: tuple[int, int]) -> None:
@@ -229,8 +231,8 @@ def test_a_pipe_that_the_program_has_closed_is_an_error(pipe: tuple[int, int]) -
     with pytest.raises(OSError, match="the program has closed the pipe to its launcher") as caught:
         reporter.step("one")
     assert caught.value.errno == errno.EBADF
-    assert not reporter.failed(report.Failed(step="x", message="y"))
-    reporter.give_up()
+    assert not reporter.failed(messages.Failed(step="x", message="y"))
+    reporter.close()
 
 
 def test_a_file_at_the_pipes_number_is_neither_written_nor_closed(pipe: tuple[int, int], tmp_path: Any) -> None:
@@ -240,7 +242,7 @@ def test_a_file_at_the_pipes_number_is_neither_written_nor_closed(pipe: tuple[in
         os.dup2(file.fileno(), pipe[1])
     with pytest.raises(OSError, match="closed"):
         reporter.ready()
-    reporter.give_up()
+    reporter.close()
     assert os.fstat(pipe[1]).st_size == 0
     os.close(pipe[1])
 

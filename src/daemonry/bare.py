@@ -32,6 +32,8 @@ from _signal import (
     valid_signals,
 )
 from posix import (
+    O_CLOEXEC,
+    O_RDONLY,
     close,
     dup2,
     fork,
@@ -73,6 +75,7 @@ __all__ = [
     "SIG_SETMASK",
     "SIG_UNBLOCK",
     "close",
+    "content_of",
     "default_int_handler",
     "dup2",
     "fork",
@@ -138,6 +141,16 @@ if not TYPE_CHECKING:
 poll = _select.poll
 POLLIN = _select.POLLIN
 sleep = _time.sleep
+
+
+def content_of(path: str, most: int = 4096) -> bytes:
+    """Return what a short file of /proc holds, of a longer one its beginning."""
+    # Not by open(), which asks six times what kind of a file it is before it reads.
+    fd = open(path, O_RDONLY | O_CLOEXEC)
+    try:
+        return read(fd, most)
+    finally:
+        close(fd)
 
 
 def in_main_thread() -> bool:

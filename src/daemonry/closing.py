@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
 from . import bare
@@ -80,6 +79,8 @@ def out_of_reach(fd: int) -> int:
 
 
 def _copy(fd: int, least: int) -> int:
+    import fcntl
+
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
     except OSError as error:

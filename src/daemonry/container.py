@@ -15,7 +15,7 @@ from contextlib import suppress
 from . import bare
 from .closing import close
 from .forks import fork
-from .hold import signals_held_off
+from .hold import children_kept, signals_held_off
 from .report import pipe
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def leave_init(close_others: Callable[[Iterable[int]], object]) -> None:
     :param close_others: closes all descriptors above 2 but the given ones, in the process that stays.
     :raises OSError: when no process can be forked.
     """
-    with signals_held_off(), _children_kept():
+    with signals_held_off(), children_kept():
         reading, writing = pipe()
         try:
             try:
@@ -45,19 +45,6 @@ def leave_init(close_others: Callable[[Iterable[int]], object]) -> None:
             bare.read(reading, 1)
         finally:
             close(reading)
-
-
-class _children_kept:
-    """Where SIGCHLD is ignored, ended children vanish unseen, and nobody could say when the program has ended."""
-
-    def __enter__(self) -> None:
-        self._before = bare.getsignal(bare.SIGCHLD)
-        if self._before == bare.SIG_IGN:
-            bare.signal(bare.SIGCHLD, bare.SIG_DFL)
-
-    def __exit__(self, *_exc_info: object) -> None:
-        if self._before == bare.SIG_IGN:
-            bare.signal(bare.SIGCHLD, bare.SIG_IGN)
 
 
 def _stay(program: int, close_others: Callable[[Iterable[int]], object]) -> NoReturn:

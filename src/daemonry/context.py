@@ -5,18 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import (
-    core_limit,
-    descriptors,
-    failures,
-    filesystem,
-    forks,
-    logs,
-    other_threads,
-    signals,
-    streams,
-    telling,
-)
+from . import core_limit, descriptors, filesystem, forks, signals, streams, uncaught
 from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
 from .hold import signals_held_off
@@ -71,11 +60,9 @@ class DaemonContext(Lifecycle):
             )
         require_forkable(values.detaching.detach or values.leaving_init.leave)
         # What another thread is just importing would be waited for in the daemon for good.
-        if values.leaves_its_files or other_threads.are_running():
+        if values.leaves_its_files or forks.threads_are_running():
             with ignored(ImportError):  # the program has left its files before, and nothing more can be found
-                failures.prepare()
-                telling.prepare(values.stderr_discarded)
-                logs.prepare()
+                _load_what_failing_takes(values.stderr_discarded)
 
     def flush_streams(self) -> None:
         """Write out what stdout, stderr, the logging handlers and the files to preserve hold: once, by the launcher."""
@@ -84,8 +71,11 @@ class DaemonContext(Lifecycle):
             from . import libc
 
             libc.flush_stdout()
-        logs.flush_queues()
-        logs.flush()
+        if "logging" in sys.modules:
+            from . import logs
+
+            logs.flush_queues()
+            logs.flush()
         descriptors.flush(self.files_preserve)
 
     def leave_init(self) -> None:
@@ -112,6 +102,8 @@ class DaemonContext(Lifecycle):
             self._say_what_it_waits_for,
         )
         if outcome is not None:
+            from . import failures
+
             raise failures.error_of(outcome)
         self._values.address_sockets_to_this_process()
 
@@ -133,10 +125,14 @@ class DaemonContext(Lifecycle):
     def close_descriptors(self) -> None:
         """Close what was inherited above 2, or all but the files to preserve, if such are given. daemon(7), step 1."""
         closing = self._values.closing
-        if not closing.keeps_logging:
+        if not closing.keeps_logging and "logging" in sys.modules:
+            from . import logs
+
             logs.let_go({*closing.kept, *forks.owned_descriptors()})
-        if not closing.leaves_own:
-            telling.disconnect()
+        if not closing.leaves_own and "syslog" in sys.modules:
+            # The C library keeps the connection to itself. Closed behind its back, it would notice at the next message,
+            # and close the number once more: by then another file's.
+            sys.modules["syslog"].closelog()
         left = descriptors.close_unkept(closing)
         # Whoever waits for a program that stays in its process waits for its end, whatever it has open.
         if left and self._values.detaching.detach:
@@ -153,14 +149,16 @@ class DaemonContext(Lifecycle):
             saved = Saved(plan.streams)
             self._undo_on_failure(saved.put_back, saved.forget)
         replaced = streams.redirect(plan.streams, plan.owner)
-        if other_threads.are_lost():
+        if forks.threads_are_lost():
+            from . import logs
+
             logs.renew_files(replaced)
         if self._values.copies:
             from . import copies
 
             copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
         if self._values.stderr_discarded:
-            self._stop_watching = telling.watch_stray_failures()
+            self._stop_watching = uncaught.watch()
 
     def prevent_core_dump(self) -> None:
         """Set the limit for core files to zero. core(5)."""
@@ -187,6 +185,8 @@ class DaemonContext(Lifecycle):
     def change_root(self) -> None:
         """Make ``chroot_directory`` the root. chroot(2)."""
         if self._values.root.path is not None:
+            from . import logs, telling
+
             self._undo_on_failure(filesystem.pin_module_search_path())
             forks.prepare_for_change()
             self._reach_manager()
@@ -227,7 +227,7 @@ class DaemonContext(Lifecycle):
         """Take on the groups, the group and the user, for good, and leave root's terminal. daemon(7), step 13."""
         rights = self._values.rights
         # Asked again where a step of the program's own may have changed them.
-        if not ((rights.does_nothing and all(map(self._is_ours, self.steps))) or rights.are_taken_on):
+        if not ((rights.does_nothing and not self._foreign) or rights.are_taken_on):
             from . import privileges  # loaded already, if anything was to be given up
 
             if rights.uid != os.geteuid():
@@ -286,8 +286,23 @@ class DaemonContext(Lifecycle):
 
         Fit to be SIGHUP's handler: what can't be reopened is logged, and goes on as it was.
         """
-        for error in (*streams.reopen(self._values.streams.streams), *logs.reopen()):
+        errors = streams.reopen(self._values.streams.streams)
+        if "logging" in sys.modules:
+            from . import logs
+
+            errors += logs.reopen()
+        for error in errors:
+            from . import telling
+
             telling.tell_and_go_on(f"cannot reopen: {error}", error, self._values.stderr_discarded)
+
+
+def _load_what_failing_takes(stderr_discarded: bool) -> None:
+    from . import failures, logs, telling, witness  # noqa: F401
+
+    failures.prepare()
+    telling.prepare(stderr_discarded)
+    logs.prepare()
 
 
 def _replace_environment(variables: dict[str, str]) -> None:

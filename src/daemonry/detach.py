@@ -8,18 +8,24 @@ is ready the witness leaves, init becomes the daemon's parent, and the launcher 
 from __future__ import annotations
 
 import os
+import sys
 
-from . import bare, process, report
+from . import bare, report
 from .closing import above_two, close
 from .errors import ignored
 from .forks import fork, give_up_in_children
-from .hold import signals_held_off
-from .launcher import Killed, Launcher, Outcome, children_kept
-from .witness import FAILING, GRACE, READY, adopt_orphans, stay_as_witness
+from .hold import children_kept, signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import NoReturn
+
+    from . import messages
+    from .launcher import Launcher, Outcome
+
+# Seconds of a start's beginning in which its witness does nothing but wait.
+_UNDISTURBED = 0.1
 
 
 class Tie:
@@ -53,14 +59,16 @@ class Tie:
         witness = bare.getppid() if until_adopted else None
         self._let_go()
         if witness is not None:
-            process.wait_for_exit(witness, GRACE)
+            from . import process
+
+            process.wait_for_exit(witness, report.GRACE)
 
     def _let_go(self) -> None:
         self.reporter.ready()
         self.waited_for = False
         # The launcher knows that the daemon is up, so nothing of this may end it any more.
         with ignored(OSError):
-            self._hatch.write(READY)
+            self._hatch.write(report.READY)
         self.give_up()
 
     def spare(self) -> list[int]:
@@ -71,18 +79,23 @@ class Tie:
         """Return the tie in a child, which has given up its own as every child does."""
         return Tie(report.Reporter(spare[0]), spare[1])
 
-    def failed(self, failure: report.Failed) -> bool:
-        """Tell the launcher what stopped the daemon; answer whether somebody was there to be told."""
-        # A start may fail for want of a descriptor, and a module that telling of it takes may have to be read first.
+    def begin_to_fail(self) -> None:
+        """Tell the witness that the daemon fails, and free a descriptor: to tell the launcher takes one.
+
+        A start may fail for want of one, and what telling of it takes may have to be loaded.
+        """
         with ignored(OSError):
-            self._hatch.write(FAILING)
+            self._hatch.write(report.FAILING)
         self._hatch.close()
+
+    def failed(self, failure: messages.Failed) -> bool:
+        """Tell the launcher what stopped the daemon; answer whether somebody was there to be told."""
         return self.reporter.failed(failure)
 
     def give_up(self) -> None:
         """Close the pipes; called in every process that the daemon forks, so that none keeps the launcher waiting."""
         self.waited_for = False
-        self.reporter.give_up()
+        self.reporter.close()
         self._hatch.close()
 
 
@@ -110,18 +123,28 @@ def detach(
 
     Source: daemon(7), SysV daemons, steps 5 to 8, 14 and 15.
     """
+    with children_kept(), signals_held_off() as mask:
+        with _Pipes() as pipes:
+            witness = fork()
+            if witness == 0:
+                take_over(_lead_session(pipes, close_others))
+                return None
+            reports = pipes.take_reports()
+        return _launcher(witness, reports)(witness, reports, timeout, show, launched, remind).wait(mask)
+
+
+def _launcher(witness: int, reports: int) -> type[Launcher]:
+    """Load what sees to the start from here on: beside the daemon, which has gone on by now."""
     try:
-        with children_kept(), signals_held_off() as mask:
-            with _Pipes() as pipes:
-                witness = fork()
-                if witness == 0:
-                    take_over(_lead_session(pipes, close_others))
-                    return None
-                launcher = Launcher(witness, pipes.take_reports(), timeout, show, launched, remind)
-            return launcher.wait(mask)
-    except Killed as signal:
-        signal.die_of_it()
+        from .launcher import Launcher
+    except BaseException:
+        with ignored(ProcessLookupError):
+            bare.kill(witness, bare.SIGKILL)
+            bare.killpg(witness, bare.SIGKILL)  # whose number is its own until it is waited for
+        bare.waitpid(witness, 0)
+        close(reports)
         raise
+    return Launcher
 
 
 class _Pipes:
@@ -159,23 +182,70 @@ def _lead_session(pipes: _Pipes, close_others: Callable[[Iterable[int]], object]
     daemon, adopts = 1, False
     try:
         bare.setsid()
-        adopts = adopt_orphans()
+        adopts = _adopt_orphans()
         daemon = fork()
     except BaseException as error:
+        close(*pipes.hatch)  # to tell of it may take a descriptor
         _tell_and_leave(reporter, error)
     if daemon:
         close(pipes.reports[0], pipes.hatch[1])  # it is to notice when nobody else has them any more
-        stay_as_witness(daemon, adopts, reporter, pipes.hatch[0], close_others)
+        _stay(daemon, adopts, reporter, pipes.hatch[0], close_others)
     pipes.take(pipes.reports[1], pipes.hatch[1])
     return Tie(reporter, pipes.hatch[1])
 
 
-def _tell_and_leave(reporter: report.Reporter, error: BaseException) -> None:
+def _stay(
+    daemon: int, adopts: bool, reporter: report.Reporter, hatch: int, close_others: Callable[[Iterable[int]], object]
+) -> NoReturn:
+    """Be the witness: leave when the daemon is ready, which most are at once; see to it when this one isn't."""
+    try:
+        # Until then this process takes nothing from the daemon, neither time nor pages.
+        word = _word_on(hatch)
+        if word == report.READY:
+            os._exit(0)
+        from .witness import stay_as_witness
+    except BaseException as error:
+        _tell_and_leave(reporter, error)
+    stay_as_witness(daemon, adopts, reporter, hatch, close_others, word == report.FAILING)
+
+
+def _word_on(hatch: int) -> bytes:
+    """Return what the daemon says soon, if it says anything; an end of file stays to be read once more."""
+    poll = bare.poll()
+    poll.register(hatch, bare.POLLIN)
+    return bare.read(hatch, 1) if poll.poll(_UNDISTURBED * 1000) else b""
+
+
+def _adopt_orphans() -> bool:
+    """Become the parent of what the daemon forks and leaves, so that it can be named, and leaves no zombie.
+
+    Called before the daemon is forked, which might leave something sooner than its witness is at work.
+
+    Where there is no such thing init is that parent, as it will be after the start, and so it is where nobody has
+    loaded ctypes: that takes longer than all the rest of a start. Answer whether this process is.
+    """
+    if "ctypes" not in sys.modules:
+        return False
+    from . import libc
+
+    control = libc.prctl()
+    if control is None:
+        return False
+    try:
+        control(libc.PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _tell_and_leave(reporter: report.Reporter, error: BaseException) -> NoReturn:
     # By os._exit, here and in the witness: this process is a copy of the launcher, and must not run what the launcher
     # has to run at its exit.
     try:
+        from . import messages
+
         number = error.errno if isinstance(error, OSError) else None
         message = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reporter.failed(report.Failed(step="detach", message=message, errno=number))
+        reporter.failed(messages.Failed(step="detach", message=message, errno=number))
     finally:
         os._exit(1)

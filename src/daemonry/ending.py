@@ -6,8 +6,8 @@ import atexit
 import os
 import sys
 
-from . import failures, logs, report, signals, streams, telling
-from .errors import Terminated, ignored
+from . import signals, streams
+from .errors import Terminated, ignored, start_error_in_brief
 from .options import Options
 from .plan import Plan
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .detach import Tie
+    from .errors import DaemonStartError
     from .plan import PlannedStep
 
 opened: dict[int, Ending] = {}
@@ -48,6 +49,7 @@ class Ending(Options):
         "_ended_by",
         "_ending",
         "_exit_stack",
+        "_foreign",
         "_forgotten_when_open",
         "_leaving",
         "_logged",
@@ -80,6 +82,8 @@ class Ending(Options):
         self._plan: Plan | None = None
         self._tie: Tie | None = None
         self._forgotten_when_open: ExitStack | None = None
+        self._foreign: frozenset[str] = frozenset()
+        """The steps whose methods are the program's own."""
         self._step = ""
         self._opener: int | None = None
         self._opening: int | None = None
@@ -120,7 +124,7 @@ class Ending(Options):
         # Resolved as a whole when first asked for, before anything has changed: so also in a context that leaves out
         # check_options nothing is looked up inside the new root directory.
         if self._plan is None:
-            plan = Plan(self, self.steps)
+            plan = Plan(self, self.steps, self._opening)
             plan.resolve()
             self._plan = plan
         return self._plan
@@ -238,8 +242,7 @@ class Ending(Options):
         self._logged = True
         if error is not self._told:
             self._told = error
-            message = f"cannot close the daemon: {failures.message_of(error)}"
-            telling.tell(message, error, self._values.stderr_discarded)
+            self._log("cannot close the daemon: ", error)
 
     def _give_up(self, error: BaseException) -> NoReturn:
         """Leave :meth:`open` by an error, which a signal may have raised after the last step."""
@@ -266,15 +269,15 @@ class Ending(Options):
         self._tell_manager_of(error, is_of_step=True)
         then = self._unwind(error)
         if self._is_waited_for:
-            self._leave_unready(lambda: failures.failed(self._step, error, then), error)
+            self._leave_unready(error, self._step, then)
         if not isinstance(error, Exception):
             if then is not None:
-                telling.tell(f"cannot undo a start: {failures.message_of(then)}", then, self._values.stderr_discarded)
+                self._log("cannot undo a start: ", then)
             raise error
         if self._tie is not None:
             # The launcher has left with the word that all is well: whoever reads the log is to know better.
-            telling.tell(failures.message_of(error), error, self._values.stderr_discarded)
-        raised = failures.start_error(self._step, error, then)
+            self._log("", error)
+        raised = self._start_error(error, then)
         # An error of our own says all in its message; the frames that it came through would push that off the screen.
         raise raised.with_traceback(None) from (raised.__cause__ if raised is error else error)
 
@@ -310,24 +313,44 @@ class Ending(Options):
             manager = (self._plan or Plan(self, self.steps)).manager
             if manager is None or manager.address is None:
                 return
+            from . import failures
+
             told = failures.failed(self._step, error)
             where = f"step {told.step}: " if is_of_step else ""
             manager.tell(STATUS=f"{where}{told.message}", **({} if told.errno is None else {"ERRNO": told.errno}))
             manager.wait_until_heard()
 
     def _log_end(self, error: BaseException | None) -> bool:
-        if error is None:
+        """Log the exception that ends the body; answer whether it is one, for an exit with a number is no failure."""
+        if error is None or (isinstance(error, SystemExit) and isinstance(error.code, (int, type(None)))):
             return False
-        return self._teller()(error, failures.message_of(error), self._values.stderr_discarded)
+        from . import failures
 
-    def _teller(self) -> Callable[[BaseException, str, bool], bool]:
+        self._teller()(error, failures.message_of(error), self._values.stderr_discarded)
+        return True
+
+    def _teller(self) -> Callable[[BaseException, str, bool], object]:
         # Whoever stays in the foreground is shown by Python as well what has ended it.
         if self._tie is None:
             with ignored(ImportError, OSError):  # no descriptor is left to read it by: then it is told twice
                 from . import telling_once
 
                 return telling_once.tell_of_end
+        from . import telling
+
         return telling.tell_of_end
+
+    def _log(self, what: str, error: BaseException) -> None:
+        from . import failures, telling
+
+        telling.tell(f"{what}{failures.message_of(error)}", error, self._values.stderr_discarded)
+
+    def _start_error(self, error: BaseException, then: BaseException | None) -> DaemonStartError:
+        try:
+            from . import failures
+        except Exception:  # no descriptor is left to read the module by
+            return start_error_in_brief(self._step, error)
+        return failures.start_error(self._step, error, then)
 
     @property
     def _is_waited_for(self) -> bool:
@@ -340,33 +363,41 @@ class Ending(Options):
     def _leave_if_waited_for(self, error: BaseException | None) -> None:
         if self._is_waited_for:
             error = error or self._told
-            self._leave_unready(lambda: failures.of_body(error), error, self._logged)
+            self._leave_unready(error, "body", logged=self._logged)
 
     def _leave_without_more(self, error: BaseException) -> None:
         """Leave all the same, whatever has kept the daemon from telling, a signal or want of memory."""
         if self._is_waited_for:
             try:
-                self._leave_unready(lambda: failures.failed(self._step, error), error)
+                self._leave_unready(error, self._step)
             finally:
                 os._exit(1)
 
     def _leave_unready(
-        self, tell: Callable[[], report.Failed], error: BaseException | None, logged: bool = False
+        self, error: BaseException | None, step: str, then: BaseException | None = None, logged: bool = False
     ) -> NoReturn:
         # By os._exit: the launcher raises the error, so what stands around the with-block runs there, and only there.
         try:
-            self._tell_launcher(tell, error, logged)
+            self._tell_launcher(error, step, then, logged)
         except BaseException:  # a signal has kept it from telling, or want of memory
-            self._tell_launcher(tell, error, logged)
+            self._tell_launcher(error, step, then, logged)
         finally:
             os._exit(1)
 
-    def _tell_launcher(self, tell: Callable[[], report.Failed], error: BaseException | None, logged: bool) -> None:
+    def _tell_launcher(self, error: BaseException | None, step: str, then: BaseException | None, logged: bool) -> None:
         assert self._tie is not None
-        failure = tell()
+        self._tie.begin_to_fail()
+        from . import failures
+
+        failure = failures.failed(step, error, then)
         if not self._tie.failed(failure) and not logged:
+            from . import telling
+
             telling.tell(failure.message, error, self._values.stderr_discarded)
-        logs.flush()
+        if "logging" in sys.modules:
+            from . import logs
+
+            logs.flush()
         streams.flush()
 
     def _undo_on_failure(self, put_back: Callable[[], object], forget: Callable[[], object] = bool) -> None:

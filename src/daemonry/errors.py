@@ -62,6 +62,17 @@ class DaemonStartError(DaemonError, OSError):
         return f"cannot start the daemon: {place}{self.message}{left}"
 
 
+def start_error_in_brief(step: str, error: BaseException) -> DaemonStartError:
+    """Return the error to raise for one that ended a step, where nothing more can be loaded to tell of it."""
+    raised = error
+    if not isinstance(raised, DaemonStartError):
+        advice = advice_on(error) if isinstance(error, OSError) else ""
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raised = DaemonStartError(getattr(error, "errno", None), f"{words}{advice}")
+    raised.step = raised.step or step
+    return raised
+
+
 class InvalidOption(DaemonStartError, ValueError):
     """An option of a context can't be meant as it stands; nothing has been changed yet.
 

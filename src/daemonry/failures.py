@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from . import filesystem, report
+from . import filesystem, messages
 from .errors import DaemonError, DaemonStartError, DaemonTraceback, Terminated, advice_on
 from .signals import name_of
 
@@ -25,27 +25,21 @@ def prepare() -> None:
 
     from . import advice, frames, telling_once  # noqa: F401
 
-    report.prepare()
+    messages.prepare()
 
 
-def show_the_program_only(error: BaseException) -> None:
-    """Take our frames out of what is shown of an exception that leaves the library; called in its handler."""
-    try:
-        from . import frames
-    except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
-        return
-    frames.hide(error)
-
-
-def failed(step: str, error: BaseException, then: BaseException | None = None) -> report.Failed:
+def failed(step: str, error: BaseException | None, then: BaseException | None = None) -> messages.Failed:
     """Return what the launcher is told of an exception that ended a step, or the body.
 
+    :param error: ``None`` for a body that has ended without one before it said that the daemon is ready.
     :param then: the exception that undoing it met, if any.
     """
+    if error is None:
+        return messages.Failed(step=step, message="it ended before it was ready", status=0)
     if isinstance(error, DaemonStartError) and error.step:
         step = error.step
     text, is_of_program = _traceback_of(error)
-    return report.Failed(
+    return messages.Failed(
         step=step,
         message=message_of(error) + (_undoing(then) if then is not None else ""),
         errno=_errno_of(error),
@@ -61,20 +55,13 @@ def _undoing(then: BaseException) -> str:
     return f"; and undoing it: {message_of(then)}"
 
 
-def of_body(error: BaseException | None) -> report.Failed:
-    """Return what the launcher is told of a body that ended before it said that the daemon is ready."""
-    if error is None:
-        return report.Failed(step="body", message="it ended before it was ready", status=0)
-    return failed("body", error)
-
-
 def message_of(error: BaseException) -> str:
     """Say in a line what an exception means to the one who started the program."""
     if isinstance(error, Terminated):
         return f"ended by {name_of(error.signum)}"
     if isinstance(error, SystemExit):
-        told = isinstance(error.code, str)
-        return str(error.code) if told else f"exited with status {_status_of(error)}"
+        told = not isinstance(error.code, (int, type(None)))
+        return _text_of(error) if told else f"exited with status {_status_of(error)}"
     if isinstance(error, DaemonStartError):
         return error.message
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
@@ -195,7 +182,7 @@ def error_of(outcome: Outcome) -> DaemonStartError:
     return error
 
 
-def _told(failure: report.Failed) -> DaemonStartError:
+def _told(failure: messages.Failed) -> DaemonStartError:
     error = _error(failure)
     # Who leaves by SystemExit has said why.
     if failure.of_program and failure.status is None:
@@ -208,7 +195,7 @@ def _show(error: DaemonStartError) -> None:
         error.__cause__ = DaemonTraceback(error.traceback)
 
 
-def _error(failure: report.Failed) -> DaemonStartError:
+def _error(failure: messages.Failed) -> DaemonStartError:
     error = _class_for(failure.locked)(failure.errno, _with_what_was_done(failure))
     error.step = failure.step
     error.pid = failure.pid
@@ -227,7 +214,7 @@ _DOING = {
 }
 
 
-def _with_what_was_done(failure: report.Failed) -> str:
+def _with_what_was_done(failure: messages.Failed) -> str:
     """Return the message; before the system's bare words, what it was that it refused."""
     words, _, advice = failure.message.partition(";")
     if failure.step not in _DOING or not _is_in_words_of_the_system(words, failure.errno):
@@ -245,7 +232,7 @@ def _class_for(locked: str | None) -> type[DaemonStartError]:
     return DaemonLockTimeout if locked == "timeout" else DaemonAlreadyRunning
 
 
-def _of_cut(cut: report.Cut) -> str:
+def _of_cut(cut: messages.Cut) -> str:
     if cut.became is None:
         return "the daemon has closed the pipe by which it would say that it is ready; it has been ended"
     return (

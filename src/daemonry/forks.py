@@ -75,13 +75,9 @@ def _look_for_fork() -> str:
     Source: proc_pid_stat(5), ``flags``; PF_FORKNOEXEC in Linux, include/linux/sched.h.
     """
     try:
-        stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+        text = bare.content_of("/proc/self/stat")
     except OSError:  # not Linux, or another root directory
         return ""
-    try:
-        text = os.read(stat, 4096)
-    finally:
-        os.close(stat)
     # The name may hold spaces and parentheses of its own, so it ends at the last one.
     flags = int(text.rpartition(b")")[2].split()[6])
     return "another process has forked it" if flags & _PF_FORKNOEXEC else ""
@@ -94,6 +90,25 @@ class _Origin:
     forked = _look_for_fork()
 
 
+class _Threads:
+    running = lost = False
+
+
+def threads_are_running() -> bool:
+    """Whether there are others than this one just now."""
+    # Not threading.active_count(), which takes a lock that the thread with a fork may have interrupted.
+    return len(sys._current_frames()) > 1
+
+
+def threads_are_lost() -> bool:
+    """Whether others were running when this process was forked, or one that it came of."""
+    return _Threads.lost
+
+
+def _look_for_threads() -> None:
+    _Threads.running = threads_are_running()
+
+
 def prepare_for_change() -> None:
     """Let every owner get ready for the loss of rights or of the root directory: here, while it still may."""
     for owner in _living():
@@ -101,6 +116,7 @@ def prepare_for_change() -> None:
 
 
 def _give_up_all() -> None:
+    _Threads.lost = _Threads.lost or _Threads.running
     for owner in _living():
         # One that can't (the program has closed its descriptor) must not keep the next, maybe a lock, from it.
         with ignored(OSError):
@@ -108,7 +124,7 @@ def _give_up_all() -> None:
     _owners.clear()
 
 
-os.register_at_fork(after_in_child=_give_up_all)
+os.register_at_fork(before=_look_for_threads, after_in_child=_give_up_all)
 
 
 def fork() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .closing import close
+from .bare import content_of
 
 _CAP_SETUID = 7
 # More than any kernel has written yet.
@@ -63,13 +63,9 @@ def effective_capabilities() -> int:
 def _status() -> dict[bytes, list[bytes]] | None:
     """Return what the kernel tells of this thread, ``None`` where there is no /proc of Linux; proc_pid_status(5)."""
     try:
-        fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
+        text = content_of("/proc/thread-self/status", _LONGEST_STATUS)
     except OSError:
         return None
-    try:
-        text = os.read(fd, _LONGEST_STATUS)
-    finally:
-        close(fd)
     lines = (line.partition(b":") for line in text.splitlines())
     told = {name: words.split() for name, _, words in lines}
     return told if {b"Uid", b"Gid", b"CapPrm", b"CapEff"} <= told.keys() else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from . import bare, process, report
+from . import bare, messages
 from .closing import close
 from .errors import ignored
 from .hold import EVERY_SIGNAL
 from .record import Record
-from .witness import DYING, GRACE, end_session
+from .report import DYING, GRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Outcome(Record):
 
     step: str
     timeout: float | None
-    failed: report.Failed | None
-    ended: report.Ended | None
+    failed: messages.Failed | None
+    ended: messages.Ended | None
     survivors: tuple[str, ...]
     killed_by: int | None
     """The signal that has killed the witness, so that nobody was left to fork the daemon, or to tell of it."""
-    cut: report.Cut | None = None
+    cut: messages.Cut | None = None
 
 
 class Killed(BaseException):
@@ -55,23 +55,6 @@ class Killed(BaseException):
 
 
 _STOPS = (bare.SIGINT, bare.SIGTERM)
-
-
-class children_kept:
-    """Keep ended children until they are waited for, from before the first fork on.
-
-    A launcher that ignores SIGCHLD, or whose handler waits for any child, would lose the witness: its number would be
-    free, and with it the process group that is to be ended when the start fails.
-    """
-
-    def __enter__(self) -> None:
-        self._before = bare.getsignal(bare.SIGCHLD)
-        if self._before != bare.SIG_DFL:
-            bare.signal(bare.SIGCHLD, bare.SIG_DFL)
-
-    def __exit__(self, *_exc_info: object) -> None:
-        if self._before != bare.SIG_DFL:
-            _put_back({bare.SIGCHLD: self._before})
 
 
 class _stops_end_the_wait:
@@ -116,14 +99,14 @@ class Launcher:
         self._reminds_at = time.monotonic() + PATIENCE
         self._witness = witness
         self._reports = reports
-        self._reader = report.Reader()
+        self._reader = messages.Reader()
         self._timeout = timeout
         self._show = show
         self._step = "detach"
         self._ready = self._heard_all = False
-        self._failed: report.Failed | None = None
-        self._ended: report.Ended | None = None
-        self._cut: report.Cut | None = None
+        self._failed: messages.Failed | None = None
+        self._ended: messages.Ended | None = None
+        self._cut: messages.Cut | None = None
         self._deadline: float = float("inf") if timeout is None else time.monotonic() + timeout
         self._survivors: tuple[str, ...] = ()
 
@@ -135,8 +118,10 @@ class Launcher:
         try:
             with _stops_end_the_wait():
                 in_time = self._listen_under(mask)
-        except BaseException:
+        except BaseException as error:
             self._end_start()
+            if isinstance(error, Killed):
+                error.die_of_it()  # as soon as the signals are no longer held off
             raise
         if self._ready and self._stays_ready():
             self._reap()
@@ -161,14 +146,22 @@ class Launcher:
     def _stays_ready(self) -> bool:
         """See the witness off; answer false when SIGTERM had it end the start in the moment when that was done."""
         # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
-        if not self._heard_all and not process.wait_for_exit(self._witness, 0 if self._cut else GRACE + 2 * DYING):
+        if not self._is_gone(0 if self._cut else GRACE + 2 * DYING):
             with ignored(ProcessLookupError):
                 bare.kill(self._witness, bare.SIGKILL)
         with ignored(OSError):  # what it has said can't be read: that the daemon is ready could
             self._hear_rest()
         if self._ended is not None:
-            self._failed = report.Failed(step=self._step, message="ended by SIGTERM in the moment it was ready")
+            self._failed = messages.Failed(step=self._step, message="ended by SIGTERM in the moment it was ready")
         return self._ended is None
+
+    def _is_gone(self, patience: float) -> bool:
+        """Wait until the witness has ended: the pipe tells it, unless a process of the program's still has that."""
+        if self._heard_all or self._await_end(min(patience, _UNDISTURBED)):
+            return True
+        from . import process
+
+        return process.wait_for_exit(self._witness, patience)
 
     def _hear_rest(self) -> None:
         while self._ended is None and self._has_news(0):
@@ -176,6 +169,8 @@ class Launcher:
 
     def _signal_of_witness(self) -> int | None:
         """Return which signal has killed the witness; its pipe is closed a moment before it can be waited for."""
+        from . import process
+
         if not hasattr(os, "waitid") or not process.wait_for_exit(self._witness, _ROUND):
             return None
         try:
@@ -209,12 +204,16 @@ class Launcher:
             # It has left by the hatch in this very moment, or somebody has killed it: its session is still pinned.
             with ignored(ProcessLookupError):
                 bare.kill(self._witness, bare.SIGKILL)
+            from .witness import end_session
+
             self._survivors = end_session(self._witness, tuple, lambda: None)
         self._forget()
 
     def _forget(self) -> None:
         if self._ended is not None:
             self._survivors += self._ended.survivors
+            from . import process
+
             # It leaves by itself now, and may have something to write before, such as what coverage has measured.
             process.wait_for_exit(self._witness, DYING)
         # Where /proc couldn't be asked for the members of the session, this reaches all but those that left its group.
@@ -227,11 +226,11 @@ class Launcher:
         with ignored(OSError):  # another thread waits for any child, or a sandbox forbids it
             bare.waitpid(self._witness, 0)
 
-    def _await_end(self, seconds: float) -> None:
-        """Wait until nobody is left who could report; what they say meanwhile waits in the pipe."""
+    def _await_end(self, seconds: float) -> bool:
+        """Wait until nobody is left who could report, and return whether; what they say meanwhile waits in the pipe."""
         poll = bare.poll()
         poll.register(self._reports, 0)
-        poll.poll(min(seconds, max(0.0, self._deadline - time.monotonic())) * 1000)
+        return bool(poll.poll(min(seconds, max(0.0, self._deadline - time.monotonic())) * 1000))
 
     def _listen(self) -> bool:
         """Hear the reports until the daemon is ready or has ended; answer false at the deadline."""
@@ -262,22 +261,22 @@ class Launcher:
             self._hear(record)
 
     def _hear(self, record: Record) -> None:
-        if isinstance(record, report.Step):
+        if isinstance(record, messages.Step):
             self._step = record.name
-        elif isinstance(record, report.Progress):
+        elif isinstance(record, messages.Progress):
             self._show(record.text)
-        elif isinstance(record, report.Ready):
+        elif isinstance(record, messages.Ready):
             self._ready = True
-        elif isinstance(record, report.Ended):
+        elif isinstance(record, messages.Ended):
             self._ended = record
-        elif isinstance(record, report.Failed):
+        elif isinstance(record, messages.Failed):
             self._failed = record
             # It only has to leave now, and the witness to clean up after it.
             self._deadline = time.monotonic() + 2 * (GRACE + DYING)
-        elif isinstance(record, report.Cut):
+        elif isinstance(record, messages.Cut):
             self._hear_of_cut(record)
 
-    def _hear_of_cut(self, cut: report.Cut) -> None:
+    def _hear_of_cut(self, cut: messages.Cut) -> None:
         self._cut = cut
         # One that has closed the pipe may be on its way to its end; another program isn't.
         self._deadline = min(self._deadline, time.monotonic() + (0 if cut.became else GRACE + DYING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import failures, forks, telling
+from . import forks
 from .ending import Ending, opened
 from .errors import ignored
 
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 _FORKING = ("leave_init", "detach")
 # The step that enters what may be any context manager of the program's.
 _HAND_OVER = ("lock_pidfile",)
+
+
+def _show_the_program_only(error: BaseException) -> None:
+    """Take our frames out of what is shown of an exception that leaves the library; called in its handler."""
+    try:
+        from . import frames
+    except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
+        return
+    frames.hide(error)
 
 
 class Ready(str):
@@ -62,7 +71,7 @@ class Lifecycle(Ending):
         try:
             self.open()
         except BaseException as error:
-            failures.show_the_program_only(error)
+            _show_the_program_only(error)
             raise
         return self
 
@@ -88,7 +97,7 @@ class Lifecycle(Ending):
             if self._tie is not None and self._tie.waited_for:
                 # No memory is left to call what leaves: before Python 3.11 each call of a function takes some.
                 os._exit(1)
-            failures.show_the_program_only(error)
+            _show_the_program_only(error)
             raise
 
     def _open(self) -> None:
@@ -103,6 +112,8 @@ class Lifecycle(Ending):
             raise
 
     def _take_steps(self) -> None:
+        # Looked up here, for a daemon that touches little after its fork copies little.
+        self._foreign = frozenset(name for name in self.steps if not self._is_ours(name))
         for name in self.steps:
             self._begin_step(name)
         self._begin_body()
@@ -114,7 +125,7 @@ class Lifecycle(Ending):
         if self._tie is not None:
             self._tell_of_step(self._tie, name)
         getattr(self, name)()
-        if name in _FORKING and not self._is_ours(name):
+        if name in _FORKING and name in self._foreign:
             self._opens_here()  # however it was done: the process that came out of it is the one that opens
 
     def _is_ours(self, step: str) -> bool:
@@ -122,10 +133,9 @@ class Lifecycle(Ending):
         return getattr(getattr(type(self), step, None), "__module__", "").startswith(f"{__package__}.")
 
     def _tell_of_step(self, tie: Tie, name: str) -> None:
-        value = self._values.value_of(name)
-        if not self._is_ours(name):
+        if name in self._foreign:
             tie.look_closely()
-        elif value is not None and value.does_nothing:
+        elif name in self._values.idle:
             return  # nobody can be killed in it
         elif name in _HAND_OVER:
             tie.look_closely()
@@ -185,6 +195,8 @@ class Lifecycle(Ending):
         error = manager.tell(READY=1, **main)
         if error is not None:
             # The daemon is up all the same, but he may end it for being late: then its log is to say why.
+            from . import failures, telling
+
             message = f"cannot tell the service manager that the daemon is ready: {failures.message_of(error)}"
             telling.tell_and_go_on(message, error, self._values.stderr_discarded)
 

@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 
-from . import other_threads
+from . import forks, other_threads
 from .closing import close, put
 from .errors import ignored
 
@@ -106,7 +106,7 @@ def _has_records(queue: Any) -> bool:
 
 def flush() -> None:
     """Write out what the handlers hold; as far as that can be done in some seconds, where it may not be possible."""
-    if other_threads.are_lost():
+    if forks.threads_are_lost():
         other_threads.within(_LONGEST_FLUSH, _flush_each)
     else:
         _flush_each()
@@ -129,7 +129,7 @@ def let_go(kept: Iterable[int]) -> None:
 
 def _close(handler: Any) -> None:
     files: list[Any] = [getattr(handler, name, None) for name in _FILE_ATTRIBUTES]
-    if other_threads.are_lost():
+    if forks.threads_are_lost():
         # Below the lock that may be held for good: the layers above then count as closed, and don't take it.
         for each in files:
             with ignored(AttributeError, ValueError, OSError):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import io
-import os
-import sys
 
 from .closing import above_two, close, put
 from .errors import ignored
@@ -19,32 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
-
-
-class _Threads:
-    running = lost = False
-
-    @classmethod
-    def look(cls) -> None:
-        # Not threading.active_count(), which takes a lock that the thread with this fork may have interrupted.
-        cls.running = are_running()
-
-    @classmethod
-    def lose(cls) -> None:
-        cls.lost = cls.lost or cls.running
-
-
-os.register_at_fork(before=_Threads.look, after_in_child=_Threads.lose)
-
-
-def are_running() -> bool:
-    """Whether there are others just now."""
-    return len(sys._current_frames()) > 1
-
-
-def are_lost() -> bool:
-    """Whether others were running when this process was forked, or one that it came of."""
-    return _Threads.lost
 
 
 def within(seconds: float, work: Callable[[], object]) -> None:

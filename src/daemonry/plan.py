@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from . import bare, core_limit, descriptors, filesystem, forks, identity, logs, service_manager, signals, streams
+from . import bare, core_limit, descriptors, filesystem, forks, identity, service_manager, signals, streams
 from .errors import InvalidOption
 from .record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from types import FrameType
+    from types import FrameType, ModuleType
     from typing import Any
 
     from .copies import Copies
@@ -153,7 +153,11 @@ class Plan:
     copies: Copies = ()
     """What will have to follow the streams when these are redirected; found when the other descriptors are closed."""
 
-    def __init__(self, options: Options, steps: Iterable[str]) -> None:
+    idle: frozenset[str] = frozenset()
+    """The steps whose values have nothing to do."""
+
+    def __init__(self, options: Options, steps: Iterable[str], pid: int | None = None) -> None:
+        self._pid = pid  # this process's, where it is known
         self._options = options
         self._steps = tuple(steps)
 
@@ -164,8 +168,8 @@ class Plan:
         """
         # open() asks for these whatever the steps are, for the last ones when the environment may have been replaced.
         _ = self.readiness, self.manager, self.given, self.terminal
-        for name in self._steps:
-            self.value_of(name)
+        values = {name: self.value_of(name) for name in self._steps}
+        self.idle = frozenset(name for name, value in values.items() if value is not None and value.does_nothing)
 
     def resolved(self) -> tuple[PlannedStep, ...]:
         """Return the steps with the values that they would use.
@@ -181,7 +185,7 @@ class Plan:
 
     @once
     def facts(self) -> service_manager.OwnFacts:
-        return service_manager.OwnFacts()
+        return service_manager.OwnFacts(self._pid or bare.getpid())
 
     @once
     def starter(self) -> service_manager.Starter:
@@ -227,12 +231,13 @@ class Plan:
         if hasattr(preserved, "__next__") and not hasattr(preserved, "fileno"):
             # It gives its items once, and plan() may ask for them before open() does.
             self._options.files_preserve = list(preserved)
+        logs = _logs()
         closing = descriptors.resolve(
             self._options.files_preserve,
             given=[fd for _, fd in self.given],
             of_streams=[number for stream in self.redirected for number in stream.descriptors],
-            of_logging=logs.descriptors() if self._options.preserve_logging else None,
-            handler_files=logs.files_of,
+            of_logging=(logs.descriptors() if logs else ()) if self._options.preserve_logging else None,
+            handler_files=logs.files_of if logs else lambda _item: None,
             forked=forks.origin(self.facts.pid),
         )
         self._refuse_kept_below_three(closing)
@@ -359,6 +364,15 @@ class Plan:
         """Put LISTEN_PID right after a fork; see sd_listen_fds(3)."""
         if self.given:
             os.environ["LISTEN_PID"] = str(os.getpid())
+
+
+def _logs() -> ModuleType | None:
+    """Return what knows logging's handlers; ``None`` where nobody has loaded logging, so that there are none."""
+    if "logging" not in sys.modules:
+        return None
+    from . import logs
+
+    return logs
 
 
 def _seconds_or_none(option: str, value: Any) -> float | None:

@@ -6,6 +6,7 @@ import os
 import time
 
 from . import bare
+from .bare import content_of as content_of  # noqa: PLC0414 - others have it from here
 from .closing import close
 from .errors import ignored
 from .record import Record
@@ -20,8 +21,6 @@ _LONGEST_POLL = 86_400_000
 # Flags of a process; include/linux/sched.h.
 _EXITING = 0x04
 _FORKED_ONLY = 0x40
-# Bytes; /proc/PID/stat has some three hundred, and of a command line the beginning will do.
-_LONGEST_FILE = 65_536
 _SECOND = 10**9
 TICKS = os.sysconf("SC_CLK_TCK")
 """In how many parts the kernel counts a second."""
@@ -123,16 +122,6 @@ def _from_proc(pid: int) -> Process | None:
     )
 
 
-def content_of(path: str, most: int = 4096) -> bytes:
-    """Return what a short file of /proc holds, of a longer one its beginning."""
-    # Not by open(), which asks six times what kind of a file it is before it reads.
-    fd = bare.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return bare.read(fd, most)
-    finally:
-        close(fd)
-
-
 def start_of_system() -> float:
     """Return when the system was started, in seconds since the epoch: the same each time, unless the clock is set."""
     return _start_of_system() / TICKS
@@ -183,32 +172,6 @@ def _from_ps(pid: int) -> Process | None:
         started=started,
         born=started,
     )
-
-
-def program_of(pid: int) -> str:
-    """Return the name of the program that a process runs, ``""`` when it can't be seen.
-
-    Of a Python program it is the script's or the module's, whichever way the interpreter was called.
-    """
-    found = look(pid)
-    if found is None:
-        return ""
-    return _script_of(pid) or found.name if found.name.startswith("python") else found.name
-
-
-def _script_of(pid: int) -> str:
-    try:
-        words = os.fsdecode(content_of(f"/proc/{pid}/cmdline", _LONGEST_FILE)).split("\0")[1:-1]
-    except OSError:
-        return ""
-    for at, word in enumerate(words):
-        if word == "-c":
-            return ""
-        if word == "-m":
-            return "".join(words[at + 1 : at + 2]).rpartition(".")[2]
-        if not word.startswith("-"):
-            return os.path.basename(word)
-    return ""
 
 
 def everything() -> Iterator[Process]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from . import bare, process
+from . import bare
 from .closing import close
 from .errors import ignored
 from .record import Record, once
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Who keeps a program in the foreground. Not monit, which starts programs that detach, and waits until they have.
 _SUPERVISORS = ("supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit")
+# Bytes; of a command line the beginning will do.
+_LONGEST_COMMAND = 65_536
 _CONTAINER_INITS = ("tini", "docker-init", "podman-init", "catatonit", "dumb-init")
 
 
@@ -48,9 +50,9 @@ class Starter(Record):
 class OwnFacts:
     """The :class:`Facts` of the running process, each found out when it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         self.environment: Mapping[str, str] = os.environ
-        self.pid = bare.getpid()
+        self.pid = pid
 
     @once
     def parent(self) -> int:
@@ -60,7 +62,7 @@ class OwnFacts:
     @once
     def parent_name(self) -> str:
         """Return the name of the parent's program."""
-        return process.program_of(self.parent)
+        return program_of(self.parent)
 
     @once
     def has_terminal(self) -> bool:
@@ -71,6 +73,42 @@ class OwnFacts:
     def stdin_is_network_socket(self) -> bool:
         """Return whether standard input is one."""
         return _is_network_socket(0)
+
+
+def program_of(pid: int) -> str:
+    """Return the name of the program that a process runs, ``""`` when it can't be seen.
+
+    Of a Python program it is the script's or the module's, whichever way the interpreter was called.
+
+    Source: proc_pid_comm(5), proc_pid_cmdline(5); ps(1) where there is no /proc.
+    """
+    try:
+        name = bare.content_of(f"/proc/{pid}/comm")[:-1].decode("utf-8", "backslashreplace")
+    except OSError:  # it has ended, or hidepid= hides it: both mean that it can't be seen
+        return "" if os.path.exists("/proc/self/stat") else _name_without_proc(pid)
+    return _script_of(pid) or name if name.startswith("python") else name
+
+
+def _name_without_proc(pid: int) -> str:
+    from . import process
+
+    found = process.look(pid)
+    return "" if found is None else found.name
+
+
+def _script_of(pid: int) -> str:
+    try:
+        words = os.fsdecode(bare.content_of(f"/proc/{pid}/cmdline", _LONGEST_COMMAND)).split("\0")[1:-1]
+    except OSError:
+        return ""
+    for at, word in enumerate(words):
+        if word == "-c":
+            return ""
+        if word == "-m":
+            return "".join(words[at + 1 : at + 2]).rpartition(".")[2]
+        if not word.startswith("-"):
+            return os.path.basename(word)
+    return ""
 
 
 def _has_terminal() -> bool:

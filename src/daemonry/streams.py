@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 
-from . import other_threads
+from . import forks
 from .closing import above_two, close, put
 from .errors import InvalidOption, ignored
 from .record import Record
@@ -171,7 +171,7 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[i
 
     :param owner: the user and the group to whom files that are opened by path are given, or ``None`` for nobody.
 
-    Return the objects that have new ones in their places in ``sys``, by their ids.
+    Return where other threads are lost the objects that have new ones in their places in ``sys``, by their ids.
 
     :raises OSError: when one can't be opened; nothing has been changed then.
     """
@@ -184,12 +184,19 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[i
             put(source, stream.number, inheritable=True)
     finally:
         sources.close()
+    if forks.threads_are_lost():
+        return _name_all_anew(streams)
+    for stream in streams:
+        _name_in_sys(stream)
+    return {}
+
+
+def _name_all_anew(streams: Sequence[Stream]) -> dict[int, Any]:
     names = [each for stream in streams for each in (stream.name, f"__{stream.name}__")]
     before = [(name, getattr(sys, name)) for name in names]
     for stream in streams:
         _name_in_sys(stream)
-        if other_threads.are_lost():
-            _name_original(stream)
+        _name_original(stream)
     return {id(old): getattr(sys, name) for name, old in before if old is not getattr(sys, name)}
 
 
@@ -206,7 +213,7 @@ def taken_by_others(streams: Sequence[Stream]) -> list[int]:
 
 def _let_go(stream: Stream) -> None:
     """Write out what Python holds for the old place; drop it when that takes no more, for it isn't for the new one."""
-    if other_threads.are_lost():  # it gets a new object
+    if forks.threads_are_lost():  # it gets a new object
         return
     if _flush_all(stream.name) or stream.kept or stream.source == stream.number:
         return
@@ -310,15 +317,19 @@ def drop_unwritten(streams: Sequence[Stream], pid: int) -> None:
 
 
 def _flush_all(name: str) -> bool:
-    flushed = [flush_one(getattr(sys, each)) for each in (name, f"__{name}__")]
-    return all(flushed)
+    current, original = getattr(sys, name), getattr(sys, f"__{name}__")
+    if original is current:
+        return flush_one(current)
+    return all([flush_one(current), flush_one(original)])
 
 
 def flush_one(stream: Any) -> bool:
     """Write out what one stream holds; return whether it could be, or nothing was held."""
-    if other_threads.are_lost() and not any(stream is each for each in _made):
+    if forks.threads_are_lost() and not any(stream is each for each in _made):
         # What is held before the streams are redirected is the launcher's, whose thread writes it.
         if _made:
+            from . import other_threads
+
             other_threads.within(_LONGEST_FLUSH, stream.flush)
         return True
     # A write that fails now would have failed at exit, when Python says so on a stream that still is the user's; a
@@ -369,7 +380,7 @@ def _holds_old_input(stream: Stream) -> bool:
 
 
 def _may_be_locked(stream: Stream) -> bool:
-    return other_threads.are_lost() and _descriptor_of(getattr(sys, stream.name)) == stream.number
+    return forks.threads_are_lost() and _descriptor_of(getattr(sys, stream.name)) == stream.number
 
 
 def behave(current: Any, **manners: Any) -> None:
@@ -400,7 +411,9 @@ def _rebind(name: str, stream: object) -> None:
     old = getattr(sys, name)
     _replaced.append(old)
     setattr(sys, name, stream)
-    if other_threads.are_lost():
+    if forks.threads_are_lost():
+        from . import other_threads
+
         other_threads.abandon(old)
 
 
@@ -409,6 +422,8 @@ def _name_original(stream: Stream) -> None:
     name = f"__{stream.name}__"
     original = getattr(sys, name)
     if _descriptor_of(original) == stream.number:
+        from . import other_threads
+
         other_threads.abandon(original)
         current = getattr(sys, stream.name)
         setattr(sys, name, current if any(current is each for each in _made) else _fresh(stream, original))

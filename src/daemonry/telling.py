@@ -9,8 +9,6 @@ from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
 
 
@@ -133,22 +131,6 @@ def _logger_with_handlers() -> Any:
     return logger if logger.hasHandlers() else None
 
 
-def tell_of_end(error: BaseException, text: str, discarded: bool) -> bool:
-    """Log the exception that ends a daemon's body; an exit with a number is no failure to log.
-
-    :param text: what the exception says.
-
-    Return whether it was one.
-    """
-    if not isinstance(error, SystemExit):
-        tell(f"the daemon ends: {text}", error, discarded)
-        return True
-    if isinstance(error.code, (int, type(None))):
-        return False
-    tell(str(error.code), None, discarded)
-    return True
-
-
 def connect(discarded: bool) -> None:
     """Open the connection to syslog: inside another root directory there may be no /dev/log."""
     # The program's own stays: its name and its facility can't be asked for.
@@ -196,66 +178,3 @@ def _has_syslog() -> bool:
 def _sayable(line: str) -> str:
     # The name of a file need not be text: os.fsdecode() makes surrogates of its bytes, and syslog() refuses those.
     return line.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-
-
-def watch_stray_failures() -> Callable[[], None]:
-    """Log the uncaught exceptions of threads and the unraisable ones, too; return the function that ends it."""
-    module, name = _hook_of_threads()
-    before_thread, before_unraisable = getattr(module, name), sys.unraisablehook
-
-    def in_thread(args: Any) -> None:
-        if args.exc_type is not SystemExit:
-            name = args.thread.name if args.thread is not None else "unknown"
-            tell(f"uncaught exception in thread {name}", _error_of(args), discarded=True)
-        before_thread(args)
-
-    def unraisable(args: Any) -> None:
-        tell(f"{args.err_msg or 'exception ignored in'} {_repr(args.object)}", _error_of(args), discarded=True)
-        before_unraisable(args)
-
-    setattr(module, name, in_thread)
-    sys.unraisablehook = unraisable
-
-    def stop() -> None:
-        # Whoever has loaded threading since has got it there, too.
-        for place, hook in ((module, name), (sys.modules.get("threading"), "excepthook")):
-            if getattr(place, hook, None) is in_thread:
-                setattr(place, hook, before_thread)
-        if sys.unraisablehook is unraisable:
-            sys.unraisablehook = before_unraisable
-
-    return stop
-
-
-def _hook_of_threads() -> tuple[object, str]:
-    """Return the module and the name of the hook: where threading takes it from, as long as nobody has loaded that."""
-    if "threading" not in sys.modules:
-        import _thread
-
-        if hasattr(_thread, "_excepthook"):
-            return _thread, "_excepthook"
-    import threading
-
-    return threading, "excepthook"
-
-
-def _repr(thing: object) -> str:
-    try:
-        return repr(thing)
-    except Exception:
-        return object.__repr__(thing)
-
-
-def _error_of(args: Any) -> BaseException | None:
-    error: BaseException | None = args.exc_value
-    trace: TracebackType | None = args.exc_traceback
-    return error.with_traceback(trace) if error is not None else None
-
-
-def disconnect() -> None:
-    """Close the connection to syslog, which the C library keeps to itself.
-
-    Closed behind its back, it would notice at the next message, and close the number once more: by then another file's.
-    """
-    if "syslog" in sys.modules:
-        sys.modules["syslog"].closelog()

@@ -3,58 +3,56 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
-from . import bare, process, report
+from . import bare, messages, process, report
 from .closing import put
 from .errors import advice_on, ignored
 from .process import program_become
+from .report import DYING, FAILING, GRACE, READY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
 
-# What a daemon says on the hatch: a byte each.
-READY, FAILING = b"r", b"f"
-# How long, in seconds, a daemon that is told to end may take for its clean-up before it is killed.
-GRACE = 5.0
-# How long a killed process may take to be gone; longer means uninterruptible sleep.
-DYING = 2.0
 _ROUND = 0.05
-# Seconds of a start's beginning in which its witness does nothing but wait.
-_UNDISTURBED = 0.1
 
 
 def stay_as_witness(
-    daemon: int, adopts: bool, reporter: report.Reporter, hatch: int, close_others: Callable[[Iterable[int]], object]
+    daemon: int,
+    adopts: bool,
+    reporter: report.Reporter,
+    hatch: int,
+    close_others: Callable[[Iterable[int]], object],
+    is_failing: bool,
 ) -> NoReturn:
     """Stay until the daemon is ready, or has ended and everything of its session with it.
 
     Called with all signals held off, and they stay so but for the two that it waits for: the terminal's signals, and
     those that end the daemon's process group, are not meant for it.
 
-    :param adopts: whether this process is the parent of orphans; see :func:`adopt_orphans`.
+    :param adopts: whether this process is the parent of orphans.
+    :param is_failing: whether the daemon has said already that it fails.
     """
     status = 1
     try:
-        status = _Witness(daemon, adopts, reporter, hatch).watch(close_others)
+        status = _Witness(daemon, adopts, reporter, hatch, is_failing).watch(close_others)
     except BaseException as error:
         reporter.failed(_failure_of(error))
     finally:
         os._exit(status)
 
 
-def _failure_of(error: BaseException) -> report.Failed:
+def _failure_of(error: BaseException) -> messages.Failed:
     if not isinstance(error, OSError):
-        return report.Failed(step="detach", message=f"the daemon's witness failed: {error!r}")
+        return messages.Failed(step="detach", message=f"the daemon's witness failed: {error!r}")
     message = f"the daemon's witness failed: {error.strerror}{advice_on(error)}"
-    return report.Failed(step="detach", message=message, errno=error.errno)
+    return messages.Failed(step="detach", message=message, errno=error.errno)
 
 
 class _Witness:
-    def __init__(self, daemon: int, adopts: bool, reporter: report.Reporter, hatch: int) -> None:
+    def __init__(self, daemon: int, adopts: bool, reporter: report.Reporter, hatch: int, is_failing: bool) -> None:
         self._daemon = daemon
         self._adopts = adopts
         self._reporter = reporter
@@ -62,13 +60,10 @@ class _Witness:
         self._wait_status: int | None = None
         self._asked_to_end = False
         # While it says why, nobody else may write into its pipe: what it says may be longer than what goes in at once.
-        self._is_failing = False
+        self._is_failing = is_failing
 
     def watch(self, close_others: Callable[[Iterable[int]], object]) -> int:
         """Wait for the first of three things: the daemon is ready, it has ended, or the launcher gives it up."""
-        # Most daemons are ready at once: until then this process takes nothing from them, neither time nor pages.
-        if self._has_been_told(_UNDISTURBED):
-            return 0
         if not self._is_failing:
             self._let_go(close_others)
         poll = bare.poll()
@@ -85,17 +80,17 @@ class _Witness:
                     poll.unregister(fd)
             self._reap()
         # Ready first: a daemon may end in its body's first line, and one that is up is nobody's to end.
-        if self._has_been_told(0):
+        if self._has_been_told():
             return 0
         self._end_start()
         return 1
 
-    def _has_been_told(self, seconds: float) -> bool:
-        """Wait for the word that the daemon is ready, or for an end of file; return whether it is the word."""
+    def _has_been_told(self) -> bool:
+        """Whether the daemon has said that it is ready."""
         poll = bare.poll()
         poll.register(self._hatch, bare.POLLIN)
         # An end of file stays to be read once more.
-        return bool(poll.poll(seconds * 1000)) and self._is_ready()
+        return bool(poll.poll(0)) and self._is_ready()
 
     def _is_ready(self) -> bool:
         """Read from the hatch; return whether it says that the daemon is ready, and note if it says that it fails."""
@@ -113,7 +108,7 @@ class _Witness:
         if self._wait_status is not None:
             return True
         became = program_become(self._daemon)
-        return self._reporter.cut(report.Cut(became=became)) or became is None
+        return self._reporter.cut(messages.Cut(became=became)) or became is None
 
     def _let_go(self, close_others: Callable[[Iterable[int]], object]) -> None:
         # A pipeline, `prog | tee log`, must end with the launcher.
@@ -164,34 +159,12 @@ class _Witness:
         self._reporter.ended(_ended(self._wait_status, (*survivors, *strays)))
 
 
-def adopt_orphans() -> bool:
-    """Become the parent of what the daemon forks and leaves, so that it can be named, and leaves no zombie.
-
-    Called before the daemon is forked, which might leave something sooner than its witness is at work.
-
-    Where there is no such thing init is that parent, as it will be after the start, and so it is where nobody has
-    loaded ctypes: that takes longer than all the rest of a start. Answer whether this process is.
-    """
-    if "ctypes" not in sys.modules:
-        return False
-    from . import libc
-
-    control = libc.prctl()
-    if control is None:
-        return False
-    try:
-        control(libc.PR_SET_CHILD_SUBREAPER, 1)
-    except OSError:
-        return False
-    return True
-
-
-def _ended(wait_status: int | None, survivors: tuple[str, ...]) -> report.Ended:
+def _ended(wait_status: int | None, survivors: tuple[str, ...]) -> messages.Ended:
     if wait_status is None:
-        return report.Ended(survivors=survivors)
+        return messages.Ended(survivors=survivors)
     if os.WIFSIGNALED(wait_status):
-        return report.Ended(signum=os.WTERMSIG(wait_status), survivors=survivors)
-    return report.Ended(status=os.WEXITSTATUS(wait_status), survivors=survivors)
+        return messages.Ended(signum=os.WTERMSIG(wait_status), survivors=survivors)
+    return messages.Ended(status=os.WEXITSTATUS(wait_status), survivors=survivors)
 
 
 def end_session(session: int, children: Callable[[], Iterable[int]], reap: Callable[[], object]) -> tuple[str, ...]:

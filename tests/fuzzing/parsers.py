@@ -15,7 +15,7 @@ import tempfile
 import atheris
 
 with atheris.instrument_imports(include=["daemonry"]):
-    from daemonry import report, schedule, sd_listen, sd_notify
+    from daemonry import messages, schedule, sd_listen, sd_notify
     from daemonry.errors import ControlError
     from daemonry.pidfile import PIDFileError
     from daemonry.pidfile_reading import fault_of, is_number_alone, pid_in, writer
@@ -38,12 +38,12 @@ def read_pidfile(data: bytes) -> None:
 
 def read_report(data: bytes) -> None:
     """Whatever the daemon's end of the pipe says, in whichever pieces, is a record that no terminal is steered by."""
-    reader = report.Reader()
+    reader = messages.Reader()
     cut = data[0] if data else 0
     for piece in (data[:cut], data[cut:], b"\n"):
         for record in reader.feed(piece):
             for value in record.fields().values():
-                assert not isinstance(value, str) or value == report.printable(value)
+                assert not isinstance(value, str) or value == messages.printable(value)
 
 
 def read_environment(data: bytes) -> None:

@@ -17,10 +17,9 @@ from .. import libc, process
 from ..descriptors import close_all_except
 from ..forks import fork
 from ..hold import signals_held_off
-from ..report import pipe
+from ..report import DYING, GRACE, pipe
 from ..schedule import number_of
 from ..stopping import deliver, go_on
-from ..witness import DYING, GRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

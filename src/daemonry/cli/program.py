@@ -11,7 +11,8 @@ from .. import process
 from ..context import DaemonContext
 from ..forks import fork
 from ..hold import signals_held_off
-from ..report import Failed, pipe
+from ..messages import Failed
+from ..report import pipe
 from ..signals import name_of
 from . import cgroup, hints, mark
 from .start_notes import StartNotes

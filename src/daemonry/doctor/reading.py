@@ -123,7 +123,7 @@ class Subject:
         facts = service_manager.Facts(
             pid=self.numbers[-1],
             parent=parent,
-            parent_name=process.program_of(parent),
+            parent_name=service_manager.program_of(parent),
             environment=environment,
             has_terminal=self.terminal != 0,
             stdin_is_network_socket=False,  # a socket's family is not to be seen from outside
