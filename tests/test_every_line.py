@@ -22,11 +22,13 @@ pytestmark = pytest.mark.reliability("Signals at every call")
 # the process in question runs, sends itself the signal: its handler raises right there.
 PROGRAM = """
 import contextlib, ctypes, json, os, signal, sys, syslog, time, traceback
-import daemonry.ending, daemonry.lifecycle
+import daemonry.at_exit, daemonry.audience, daemonry.body, daemonry.context, daemonry.opening
 from daemonry import DaemonContext, PIDLockFile, failures, launcher, telling, witness
 
 HERE = os.getcwd()
-SOURCES = {daemonry.ending.__file__, daemonry.lifecycle.__file__}
+SOURCES = {each.__file__ for each in (daemonry.at_exit, daemonry.audience, daemonry.opening)}
+DOORS = {(daemonry.context.__file__, name) for name in ("__enter__", "open", "__exit__")}
+DOORS.add((daemonry.body.__file__, "close"))
 SIGNAL = getattr(signal, sys.argv[1])
 how, fate, who, every = sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 failures.prepare()
@@ -45,7 +47,8 @@ os.register_at_fork(after_in_child=born)
 
 def strike(frame, event, _):
     global lines
-    if frame.f_code.co_filename not in SOURCES:
+    code = frame.f_code
+    if code.co_filename not in SOURCES and (code.co_filename, code.co_name) not in DOORS:
         return None
     if event == "line" and generation == who:
         lines += 1
@@ -140,7 +143,7 @@ live()
 LAUNCHER, DAEMON = 1, 3
 
 # Nothing of these is in a block that could catch what is raised.
-OUTSIDE = ("__enter__", "__exit__")
+OUTSIDE = ("__enter__", "__exit__", "end")
 
 
 def is_excused(result: dict[str, Any]) -> bool:
@@ -171,7 +174,7 @@ def faults_of(result: dict[str, Any], fate: str, signum: str) -> list[str]:
     # Whoever opens it without a block runs what stands around that in the daemon as well.
     if (
         fate != "left to the exit"
-        and struck(result) not in ("__enter__", "__exit__")
+        and struck(result) not in OUTSIDE
         and len(pids.get("around", [])) != (0 if result["status"] == -signal.SIGTERM else 1)
     ):
         faults.append("what stands around the block is not run once")

@@ -314,7 +314,8 @@ def test_a_forked_child_has_not_opened_the_context(daemons: Daemons) -> None:
                 context.close()
                 sys.exit(0)
             os.waitpid(pid, 0)
-            publish("parent", [context.is_open, lock.i_am_locking(), context._tie.waited_for, open("log").read()])
+            waited_for = context._opening.tie.waited_for
+            publish("parent", [context.is_open, lock.i_am_locking(), waited_for, open("log").read()])
             context.ready()
         """
     ).check()

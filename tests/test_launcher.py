@@ -77,9 +77,9 @@ def test_ready_in_a_step_counts_when_the_steps_are_done(daemons: Daemons) -> Non
         class Early(Context):
             def begin_work(self):
                 self.ready()
-                publish("said", self._tie.waited_for)
+                publish("said", self._opening.tie.waited_for)
         with Early(working_directory=".", ready="manual") as context:
-            publish("body", context._tie.waited_for)
+            publish("body", context._opening.tie.waited_for)
             context.wait()
     """)
     daemons.launch(text).check()

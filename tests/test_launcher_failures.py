@@ -314,7 +314,7 @@ def test_a_program_that_catches_the_error_can_start_again(daemons: Daemons) -> N
 MUTE = f"""{IMPATIENT}
 class Mute(Context):
     def begin_work(self):
-        os.close(self._tie._hatch.fd)
+        os.close(self._opening.tie._hatch.fd)
 with Mute(working_directory="."):
     publish("up", facts())
     signal.pause()

@@ -119,7 +119,7 @@ ATTEMPTS = """
         self.exit_stack.callback(lambda: None)
 
     def failing(self):
-        raise LookupError(f"no luck in {self._step}")
+        raise LookupError(f"no luck in {self._opening.step}")
 """
 
 
@@ -149,10 +149,6 @@ def test_every_step_is_a_method_with_a_sentence_on_it() -> None:
 
 def test_the_steps_run_in_the_order_of_the_tuple(daemons: Daemons, detach: bool) -> None:
     program = """
-    class Tracing(DaemonContext):
-        def _begin_step(self, name):
-            order.append(name)
-            super()._begin_step(name)
     def traced(name):
         def step(self):
             order.append(name)
@@ -240,7 +236,7 @@ def test_a_step_can_be_added_at_every_place(daemons: Daemons, detach: bool) -> N
     def at(place):
         return attempt(type("Adding", (DaemonContext,), {
             "steps": (*steps[:place], "mine", *steps[place:]),
-            "mine": lambda self: setattr(self, "mine_ran", self._step)}))
+            "mine": lambda self: setattr(self, "mine_ran", self._opening.step)}))
     publish("results", [at(place) for place in range(len(steps) + 1)])
     """
     assert results(daemons, detach, program) == [seen(detach=detach)] * (len(STEPS) + 1)

@@ -6,19 +6,22 @@ import os
 import sys
 
 from . import core_limit, descriptors, filesystem, forks, signals, streams, uncaught
+from .body import Body, show_the_program_only
 from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
 from .hold import signals_held_off
-from .lifecycle import Lifecycle
+from .opening import CLOSED, OPEN, OPENING, Opening
 from .plan import require_forkable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Any
+    from types import FrameType, TracebackType
+    from typing import Any, TypeVar
+
+    Self = TypeVar("Self", bound="DaemonContext")
 
 
-class DaemonContext(Lifecycle):
+class DaemonContext(Body):
     """Turns the program into a daemon for the length of a with-block.
 
     Its options are those of :class:`~daemonry.options.Options`, each given by keyword or assigned any time before
@@ -49,10 +52,45 @@ class DaemonContext(Lifecycle):
 
     __slots__ = ()
 
+    def __enter__(self: Self) -> Self:
+        """Open the context; see :meth:`open`."""
+        try:
+            self.open()
+        except BaseException as error:
+            show_the_program_only(error)
+            raise
+        return self
+
+    def open(self) -> None:
+        """Become a daemon: run the :attr:`steps` in their order; on an open context, do nothing.
+
+        Returns in the daemon only. The launcher waits until the daemon is ready and leaves by ``os._exit(0)``.
+
+        :raises DaemonStartError: in the launcher, when a step fails, or the daemon ends, is killed or is not ready in
+            time. What was changed before is gone with the daemon, or put back if the program did not fork.
+        :raises DaemonAlreadyRunning: when another process holds the pidfile; also a ``lockfile.AlreadyLocked``.
+        """
+        if self.is_open:
+            return
+        self._opening = Opening(self, self._opening.leave_stack_to_the_next())
+        try:
+            self._opening.run()
+        except BaseException as error:
+            show_the_program_only(error)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Log the exception that ends the body, if one does, and :meth:`close`; an exception goes on from here."""
+        if self._opening.process is None:  # a subclass's open() has done without ours: it closes what it has opened
+            self.close()
+        return self._opening.end(kind, error, trace)
+
     def check_options(self) -> None:
         """Resolve every option that a step uses, and refuse what can't be meant; nothing has been changed yet."""
-        values = self._values
-        if values.detaching.detach and self._is_inside_another:
+        values = self._opening.values
+        if values.detaching.detach and self._opening.is_inside_another:
             raise InvalidOption(
                 "detach_process",
                 "another context of this process is open, and would end with the fork without giving its pidfile back; "
@@ -80,24 +118,24 @@ class DaemonContext(Lifecycle):
 
     def leave_init(self) -> None:
         """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
-        if self._values.leaving_init.leave:
+        if self._opening.values.leaving_init.leave:
             from . import container
 
             with signals_held_off():
                 container.leave_init(descriptors.close_all_except)
-                self._opens_here()
-            self._values.address_sockets_to_this_process()
+                self._opening.goes_on_here()
+            self._opening.values.address_sockets_to_this_process()
 
     def detach(self) -> None:
         """Fork, lead a session, fork again; go on in the daemon only. daemon(7), steps 5 to 8, 14 and 15."""
-        if not self._values.detaching.detach:
+        if not self._opening.values.detaching.detach:
             return
         self._require_free_pidfile()
         outcome = detach(
-            self._values.detaching.start_timeout,
+            self._opening.values.detaching.start_timeout,
             self.show_progress,
             descriptors.close_all_except,
-            self._take_over,
+            self._opening.take_over,
             self._has_launched,
             self._say_what_it_waits_for,
         )
@@ -105,26 +143,28 @@ class DaemonContext(Lifecycle):
             from . import failures
 
             raise failures.error_of(outcome)
-        self._values.address_sockets_to_this_process()
+        self._opening.values.address_sockets_to_this_process()
 
     def _require_free_pidfile(self) -> None:
         """Refuse before the fork what the daemon is sure to be refused."""
-        lock = self._values.pidfile.lock
+        lock = self._opening.values.pidfile.lock
         # Not where a step of the program's own may see to it that the pidfile is free by then, or take another.
-        if hasattr(type(lock), "refusal") and "lock_pidfile" in self.steps and all(map(self._is_ours, self.steps)):
+        if hasattr(type(lock), "refusal") and "lock_pidfile" in self.steps and not self._opening.foreign:
             refusal = lock.refusal()
             if refusal is not None:
+                from . import failures
+
                 raise failures.refused("lock_pidfile", refusal)
 
     def reset_signals(self) -> None:
         """Empty the signal mask, and ignore no signal because the launcher did. daemon(7), steps 2 and 3."""
-        if self._tie is None:
-            self._undo_on_failure(signals.mask_to_put_back())
-        self._undo_on_failure(signals.reset(self._values.reset, self.terminate))
+        if self._opening.tie is None:
+            self._opening.undo_on_failure(signals.mask_to_put_back())
+        self._opening.undo_on_failure(signals.reset(self._opening.values.reset, self.terminate))
 
     def close_descriptors(self) -> None:
         """Close what was inherited above 2, or all but the files to preserve, if such are given. daemon(7), step 1."""
-        closing = self._values.closing
+        closing = self._opening.values.closing
         if not closing.keeps_logging and "logging" in sys.modules:
             from . import logs
 
@@ -135,122 +175,122 @@ class DaemonContext(Lifecycle):
             sys.modules["syslog"].closelog()
         left = descriptors.close_unkept(closing)
         # Whoever waits for a program that stays in its process waits for its end, whatever it has open.
-        if left and self._values.detaching.detach:
+        if left and self._opening.values.detaching.detach:
             from . import copies
 
-            self._values.copies = copies.of_streams(left)
+            self._opening.values.copies = copies.of_streams(left)
 
     def redirect_streams(self) -> None:
         """Point descriptors 0, 1 and 2, and their copies, where they shall point. daemon(7), step 9."""
-        plan = self._values.streams
-        if self._tie is None:
+        plan = self._opening.values.streams
+        if self._opening.tie is None:
             from .saved_streams import Saved
 
             saved = Saved(plan.streams)
-            self._undo_on_failure(saved.put_back, saved.forget)
+            self._opening.undo_on_failure(saved.put_back, saved.forget)
         replaced = streams.redirect(plan.streams, plan.owner)
         if forks.threads_are_lost():
             from . import logs
 
             logs.renew_files(replaced)
-        if self._values.copies:
+        if self._opening.values.copies:
             from . import copies
 
-            copies.follow(self._values.copies, [each.number for each in plan.streams if each.discarded])
-        if self._values.stderr_discarded:
-            self._stop_watching = uncaught.watch()
+            copies.follow(self._opening.values.copies, [each.number for each in plan.streams if each.discarded])
+        if self._opening.values.stderr_discarded:
+            self._opening.stop_watching = uncaught.watch()
 
     def prevent_core_dump(self) -> None:
         """Set the limit for core files to zero. core(5)."""
-        self._undo_on_failure(core_limit.prevent_core_dump(self._values.core_limit))
+        self._opening.undo_on_failure(core_limit.prevent_core_dump(self._opening.values.core_limit))
 
     def lock_pidfile(self) -> None:
         """Enter the pidfile, while the program is still privileged and in its old root. daemon(7), step 12."""
-        lock = self._values.pidfile.lock
+        lock = self._opening.values.pidfile.lock
         if lock is not None:
             # Pushed before it is entered: a signal that ends the start may arrive between the two. And once more for
             # what a signal has kept the first from: else nothing is left to be done.
             self.exit_stack.push(self._exit_pidfile)
             self.exit_stack.push(self._exit_pidfile)
             type(lock).__enter__(lock)
-            self._pidfile_entered = True
+            self._opening.is_pidfile_entered = True
 
     def _exit_pidfile(self, *exc_info: Any) -> bool:
-        lock = self._values.pidfile.lock
-        if not (self._pidfile_entered or getattr(lock, "i_am_locking", bool)()):
+        lock = self._opening.values.pidfile.lock
+        if not (self._opening.is_pidfile_entered or getattr(lock, "i_am_locking", bool)()):
             return False
-        self._pidfile_entered = False
+        self._opening.is_pidfile_entered = False
         return bool(type(lock).__exit__(lock, *exc_info))
 
     def change_root(self) -> None:
         """Make ``chroot_directory`` the root. chroot(2)."""
-        if self._values.root.path is not None:
+        if self._opening.values.root.path is not None:
             from . import logs, telling
 
-            self._undo_on_failure(filesystem.pin_module_search_path())
+            self._opening.undo_on_failure(filesystem.pin_module_search_path())
             forks.prepare_for_change()
             self._reach_manager()
-            telling.connect(self._values.stderr_discarded)
+            telling.connect(self._opening.values.stderr_discarded)
             self._reach_terminal()
-            filesystem.change_root(self._values.root)
-            logs.follow_root(self._values.root.path)
+            filesystem.change_root(self._opening.values.root)
+            logs.follow_root(self._opening.values.root.path)
 
     def _reach_manager(self) -> None:
-        manager = self._values.manager
+        manager = self._opening.values.manager
         if manager is not None:
             manager.connect()
             self.exit_stack.callback(manager.close)
 
     def change_working_directory(self) -> None:
         """Go to ``working_directory``; modules still come from where they came from. daemon(7), step 11."""
-        self._undo_on_failure(filesystem.pin_module_search_path())
-        if self._tie is None:
+        self._opening.undo_on_failure(filesystem.pin_module_search_path())
+        if self._opening.tie is None:
             with ignored(OSError):  # it has been deleted: then nobody can go back to it
                 before = os.getcwd()
-                self._undo_on_failure(lambda: os.chdir(before))
-        filesystem.change_working_directory(self._values.working_directory)
+                self._opening.undo_on_failure(lambda: os.chdir(before))
+        filesystem.change_working_directory(self._opening.values.working_directory)
 
     def set_umask(self) -> None:
         """Set the umask. daemon(7), step 10."""
-        before = filesystem.set_umask(self._values.umask)
-        self._undo_on_failure(lambda: os.umask(before))
+        before = filesystem.set_umask(self._opening.values.umask)
+        self._opening.undo_on_failure(lambda: os.umask(before))
 
     def clean_environment(self) -> None:
         """Replace the environment, if another is given, or what in it tells whose it is. daemon(7), step 4."""
-        environment = self._values.environment
+        environment = self._opening.values.environment
         if environment.changes:
             before = dict(os.environ)
-            self._undo_on_failure(lambda: _replace_environment(before))
+            self._opening.undo_on_failure(lambda: _replace_environment(before))
             _replace_environment(environment.of(before))
 
     def drop_privileges(self) -> None:
         """Take on the groups, the group and the user, for good, and leave root's terminal. daemon(7), step 13."""
-        rights = self._values.rights
+        rights = self._opening.values.rights
         # Asked again where a step of the program's own may have changed them.
-        if not ((rights.does_nothing and not self._foreign) or rights.are_taken_on):
+        if not ((rights.does_nothing and not self._opening.foreign) or rights.are_taken_on):
             from . import privileges  # loaded already, if anything was to be given up
 
             if rights.uid != os.geteuid():
                 forks.prepare_for_change()
             self._reach_terminal()
             privileges.drop(rights)
-        if self._values.terminal is not None:
-            self._values.terminal.leave()
+        if self._opening.values.terminal is not None:
+            self._opening.values.terminal.leave()
 
     def _reach_terminal(self) -> None:
-        terminal = self._values.terminal
+        terminal = self._opening.values.terminal
         if terminal is not None:
             terminal.reach()
             self.exit_stack.callback(terminal.give_up)
 
     def install_signal_handlers(self) -> None:
         """Install the handlers of the signal map."""
-        self._undo_on_failure(signals.install(self._values.signals))
+        self._opening.undo_on_failure(signals.install(self._opening.values.signals))
 
     def notify_ready(self) -> None:
         """Let the launcher go and tell the service manager, unless the body does. daemon(7), step 14."""
-        if not self._values.readiness.manual:
-            self._declare_ready()
+        if not self._opening.values.readiness.manual:
+            self._opening.declare_ready()
 
     def terminate(self, signum: int, frame: FrameType | None = None) -> None:
         """End the with-block, as a handler of a signal; uncaught, the program then ends with status 0.
@@ -259,8 +299,8 @@ class DaemonContext(Lifecycle):
 
         :raises Terminated: which is a ``SystemExit``.
         """
-        if not self._leaving and not _is_being_handled(Terminated):
-            self._terminated = True
+        if not self._opening.is_leaving and not _is_being_handled(Terminated):
+            self._opening.is_terminated = True
             raise Terminated(signum)
 
     def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:
@@ -268,25 +308,16 @@ class DaemonContext(Lifecycle):
 
         A signal before the daemon is ready ends the start, as :meth:`terminate` does: nobody asks for the wish yet.
         """
-        if signum is not None and (self._opener is None or not self._is_up):
+        if signum is not None and self._opening.stage in (OPENING, OPEN, CLOSED):
             self.terminate(signum, frame)
         self._stop_wish.make()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Sleep between two rounds of work: ``while not context.wait(60): work()``.
-
-        :param seconds: how long; ``None`` until a stop is requested.
-
-        Return true, and at once, when a stop has been requested.
-        """
-        return self._stop_wish.wait(seconds)
 
     def reopen_streams(self, signum: int | None = None, frame: FrameType | None = None) -> None:
         """Open again the files of stdout, stderr and the logging handlers that a log rotation has moved away.
 
         Fit to be SIGHUP's handler: what can't be reopened is logged, and goes on as it was.
         """
-        errors = streams.reopen(self._values.streams.streams)
+        errors = streams.reopen(self._opening.values.streams.streams)
         if "logging" in sys.modules:
             from . import logs
 
@@ -294,7 +325,7 @@ class DaemonContext(Lifecycle):
         for error in errors:
             from . import telling
 
-            telling.tell_and_go_on(f"cannot reopen: {error}", error, self._values.stderr_discarded)
+            telling.tell_and_go_on(f"cannot reopen: {error}", error, self._opening.values.stderr_discarded)
 
 
 def _load_what_failing_takes(stderr_discarded: bool) -> None:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _UNDISTURBED = 0.1
 
 
+# The step that enters what may be any context manager of the program's.
+_HAND_OVER = ("lock_pidfile",)
+
+
 class Tie:
     """What ties a daemon to the processes that wait until it is ready."""
 
@@ -41,6 +45,18 @@ class Tie:
     def descriptors(self) -> list[int]:
         """The descriptors that must stay open until the daemon is ready."""
         return [fd for fd in (self.reporter.fd, self._hatch.fd) if fd is not None]
+
+    def tell_of_step(self, name: str, is_idle: bool, is_foreign: bool) -> None:
+        """Tell the launcher which step begins: whoever is killed meanwhile is reported with it.
+
+        :param is_idle: whether it has nothing to do.
+        :param is_foreign: whether it runs code of the program's own.
+        """
+        if is_idle and not is_foreign:
+            return  # nobody can be killed in it
+        if is_foreign or name in _HAND_OVER:
+            self.look_closely()
+        self.reporter.step(name)
 
     def look_closely(self) -> None:
         """From now on ask before each word whether the pipes are still ours: the program is about to have its way."""

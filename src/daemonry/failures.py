@@ -165,7 +165,7 @@ def start_error(step: str, error: BaseException, then: BaseException | None) -> 
 def refused(step: str, error: BaseException) -> DaemonStartError:
     """Return the error to raise in the launcher for one that a step is sure to meet, so that nobody has taken it."""
     return _error(
-        report.Failed(
+        messages.Failed(
             step=step,
             message=message_of(error),
             errno=_errno_of(error),

@@ -131,6 +131,17 @@ def _logger_with_handlers() -> Any:
     return logger if logger.hasHandlers() else None
 
 
+def tell_of_end(error: BaseException, text: str, discarded: bool) -> None:
+    """Log the exception that ends a daemon's body.
+
+    :param text: what the exception says.
+    """
+    if isinstance(error, SystemExit):  # raised for its text, not where code went wrong
+        tell(text, None, discarded)
+    else:
+        tell(f"the daemon ends: {text}", error, discarded)
+
+
 def connect(discarded: bool) -> None:
     """Open the connection to syslog: inside another root directory there may be no /dev/log."""
     # The program's own stays: its name and its facility can't be asked for.

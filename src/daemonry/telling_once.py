@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def tell_of_end(error: BaseException, text: str, discarded: bool) -> bool:
+def tell_of_end(error: BaseException, text: str, discarded: bool) -> None:
     """Log the exception that ends a body in the foreground, as :func:`daemonry.telling.tell_of_end` does in a daemon.
 
     Ctrl-C is told in a line, and Python shows nothing of it: that the process ends by SIGINT says it.
     """
     with _handlers_on_stderr_passed_over():
         if not _is_mere_interrupt(error):
-            return telling.tell_of_end(error, text, discarded)
-        _end_quietly(error)
-        telling.tell("the daemon ends: interrupted by SIGINT", None, discarded)
-    return True
+            telling.tell_of_end(error, text, discarded)
+        else:
+            _end_quietly(error)
+            telling.tell("the daemon ends: interrupted by SIGINT", None, discarded)
 
 
 def _is_mere_interrupt(error: BaseException) -> bool:

@@ -56,11 +56,11 @@ def service(
     :raises InvalidOption: when the context has no such pidfile, or an argument of the parser is called as one of a
         command's is.
     """
-    from .. import failures
+    from ..body import show_the_program_only
     from .own_commands import perform_own
 
     try:
         sys.exit(perform_own(context, main, sys.argv[1:] if words is None else words, parser))
     except BaseException as error:
-        failures.show_the_program_only(error)
+        show_the_program_only(error)
         raise

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import failures
+from ..body import Onlooker, show_the_program_only
 from ..context import DaemonContext
 from ..control import find_surely
-from ..ending import Onlooker
 from ..errors import DaemonStartError, DaemonTraceback, InvalidOption
 from ..plan import lock_of
 from . import steering
@@ -82,7 +81,7 @@ class _Own:
             except KeyboardInterrupt:  # how one ends what runs in the foreground
                 return _INTERRUPTED
             except BaseException as error:
-                failures.show_the_program_only(error)  # before it is logged
+                show_the_program_only(error)  # before it is logged
                 raise
         return DONE
 

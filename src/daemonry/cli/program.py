@@ -108,7 +108,7 @@ class Program(ProgramContext):
         raise AssertionError("the program was not executed")
 
     def _herald(self) -> _Herald:
-        if self._tie is None:
+        if self._opening.tie is None:
             return _Herald(None)
         self.readiness.prepare(os.environ)
         return _Herald(self)
@@ -150,8 +150,8 @@ class _Herald:
     def __enter__(self) -> None:
         if self._program is None:
             return
-        assert self._program._tie is not None
-        tie, daemon = self._program._tie, os.getpid()
+        tie, daemon = self._program._opening.tie, os.getpid()
+        assert tie is not None
         spare, (executed, self._executes) = tie.spare(), pipe()
         try:
             with signals_held_off():

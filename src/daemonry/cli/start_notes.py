@@ -6,7 +6,7 @@ import mmap
 import os
 import struct
 
-from ..report import printable
+from ..messages import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
