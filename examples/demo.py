@@ -9,7 +9,8 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from daemonry import PIDLockFile, process
+from daemonry import PIDLockFile
+from daemonry.system import process
 
 EXAMPLES = Path(__file__).resolve().parent
 PROJECT = EXAMPLES.parent

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _NAMES = """
 import atexit, contextlib, gc, json, logging, os, resource, shutil, signal, sys, syslog, threading, time, traceback
 import daemonry
-from daemonry import DaemonContext, DaemonStartError, PIDLockFile, Terminated, libc, process
+from daemonry import DaemonContext, DaemonStartError, PIDLockFile, Terminated
+from daemonry.system import libc, process
 from daemonry.control import find
 
 class Odd(BaseException):

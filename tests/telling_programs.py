@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HEAD = """
     import errno, fcntl, gc, io, logging, os, resource, signal, socket, subprocess, sys, tempfile, threading
-    import daemonry.descriptors, daemonry.libc
+    import daemonry.descriptors, daemonry.system.libc
     from daemonry import DaemonContext, DaemonStartError, InvalidOption
     from harness.probe import facts, publish
     HERE = sys.argv[1]

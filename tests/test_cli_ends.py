@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import process, stopping
+from daemonry import stopping
 from daemonry.cli import belonging
 from daemonry.errors import ControlError, StillRunning
+from daemonry.system import process
 from harness.waiting import is_alive, wait_for, wait_for_exit
 
 if TYPE_CHECKING:

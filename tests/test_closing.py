@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.closing import close, put
+from daemonry.system.closing import close, put
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
@@ -52,7 +52,7 @@ def failing(daemons: Daemons, call: str, error: str, what: str) -> str:
         daemons.launch(
             f"""
         import os, subprocess
-        from daemonry.closing import close, put
+        from daemonry.system.closing import close, put
         fd = os.open("/dev/null", os.O_RDONLY)
         # Not before Popen is done, which closes something itself.
         command = ["sh", "-c", 'read go && exec "$@"', "sh"]

@@ -20,8 +20,9 @@ from control_programs import (  # noqa: F401 - three are fixtures
     started,
     stop_by,
 )
-from daemonry import control, process
+from daemonry import control
 from daemonry.pidfile import PIDFileError, PIDLockFile
+from daemonry.system import process
 from test_pidfile_hostile import HOSTILE, snapshot
 
 if TYPE_CHECKING:

@@ -94,10 +94,10 @@ def test_a_daemon_that_opens_a_terminal_does_not_acquire_it(daemons: Daemons) ->
 
 
 PORTABLE = {
-    "no /proc": "import daemonry.process; daemonry.process.look = lambda pid: None;"
-    "daemonry.process.everything = lambda: iter(())",
+    "no /proc": "import daemonry.system.process; daemonry.system.process.look = lambda pid: None;"
+    "daemonry.system.process.everything = lambda: iter(())",
     "no pidfds": "vars(os).pop('pidfd_open', None); vars(signal).pop('pidfd_send_signal', None)",
-    "no prctl": "import daemonry.libc; daemonry.libc.prctl = lambda: None",
+    "no prctl": "import daemonry.system.libc; daemonry.system.libc.prctl = lambda: None",
     "no list of descriptors": "import daemonry.descriptors;"
     "daemonry.descriptors.PROC = daemonry.descriptors.DEV = '/nowhere'",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.hold import signals_held_off
+from daemonry.system.hold import signals_held_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

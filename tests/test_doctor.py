@@ -35,7 +35,8 @@ root_only = pytest.mark.root_only("it gives up what only root has")
 # A daemon as it should be, but for the defect, which it has before its launcher ends.
 DAEMON = """
 import os, resource, signal, sys, tempfile, threading
-from daemonry import DaemonContext, PIDLockFile, libc
+from daemonry import DaemonContext, PIDLockFile
+from daemonry.system import libc
 
 def become(uid, gid):
     os.setresgid(*gid)

@@ -341,7 +341,7 @@ def test_what_a_child_gives_up(daemons: Daemons) -> None:
     """Each owner once, also when another can't; not again in a grandchild; not one that is collected."""
     text = """
         import gc, os
-        from daemonry.forks import give_up_in_children
+        from daemonry.system.forks import give_up_in_children
         class Owner:
             def __init__(self, name, error=None):
                 self.name, self.error = name, error

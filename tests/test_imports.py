@@ -44,7 +44,7 @@ def test_the_context_loads_nothing_heavy(daemons: Daemons) -> None:
     assert "daemonry.pidfile" not in loaded
 
 
-RIGHTS = {"pwd", "grp", "ctypes", "daemonry.accounts", "daemonry.libc", "daemonry.privileges"}
+RIGHTS = {"pwd", "grp", "ctypes", "daemonry.accounts", "daemonry.system.libc", "daemonry.privileges"}
 
 
 def test_who_stays_who_he_is_loads_nothing_of_users_and_rights(daemons: Daemons) -> None:
@@ -61,7 +61,7 @@ def test_what_giving_up_rights_takes_is_loaded_before_anything_changes(daemons: 
 def test_a_start_loads_nothing_for_messages_that_it_does_not_need(daemons: Daemons) -> None:
     loaded = loaded_by(daemons, "import daemonry\nwith daemonry.DaemonContext(detach_process=False): pass")
     assert "daemonry.context" in loaded
-    of_messages = {"daemonry.frames", "daemonry.advice", "daemonry.misspelt", "difflib", "inspect"}
+    of_messages = {"daemonry.system.frames", "daemonry.system.advice", "daemonry.system.misspelt", "difflib", "inspect"}
     assert loaded.isdisjoint(of_messages)
 
 

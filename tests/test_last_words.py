@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import last_words
+from daemonry.system import last_words
 from harness.waiting import read_json, wait_for
 from launcher_programs import UNMEASURED, program
 
@@ -31,8 +31,8 @@ def test_the_first_thing_that_a_newcomer_tries_is_found(daemons: Daemons, end: s
     """The launcher has said that all is well, and nobody else was there."""
     daemons.launch(
         program(f"""
-        import daemonry.last_words
-        daemonry.last_words._PLACE = os.getcwd()
+        import daemonry.system.last_words
+        daemonry.system.last_words._PLACE = os.getcwd()
         with Context(working_directory="."):
             publish("pid", os.getpid())
             {end}

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from daemonry import libc
+from daemonry.system import libc
 from harness.daemons import Daemons
 from harness.probe import status_of
 from telling_programs import told
@@ -26,7 +26,7 @@ def test_a_permitted_capability_counts_also_when_it_is_not_effective(daemons: Da
         daemons,
         """
         from harness.probe import status_of
-        ask = daemonry.libc.capabilities()
+        ask = daemonry.system.libc.capabilities()
         os.seteuid(65534)
         seen = ask()
         status = status_of(os.getpid())
@@ -44,7 +44,7 @@ def test_prctl_does_what_the_kernel_tells_afterwards(daemons: Daemons) -> None:
         daemons,
         """
         before = facts().no_new_privileges
-        daemonry.libc.prctl()(daemonry.libc.PR_SET_NO_NEW_PRIVS, 1)
+        daemonry.system.libc.prctl()(daemonry.system.libc.PR_SET_NO_NEW_PRIVS, 1)
         tell([before, facts().no_new_privileges])
         """,
     ) == [status_of(os.getpid())["NoNewPrivs"] == "1", True]
@@ -61,12 +61,14 @@ def test_a_refused_call_raises_the_systems_error_and_names_the_function() -> Non
 @pytest.mark.parametrize(
     "taken",
     [
-        pytest.param("daemonry.libc._function = lambda name: None", id="no-functions"),
+        pytest.param("daemonry.system.libc._function = lambda name: None", id="no-functions"),
         pytest.param("sys.modules['ctypes'] = None", id="no-ctypes"),
     ],
 )
 def test_what_the_c_library_lacks_is_answered_by_none(daemons: Daemons, taken: str) -> None:
-    assert told(daemons, taken, "tell([daemonry.libc.prctl(), daemonry.libc.capabilities()])") == [None] * 2
+    assert (
+        told(daemons, taken, "tell([daemonry.system.libc.prctl(), daemonry.system.libc.capabilities()])") == [None] * 2
+    )
 
 
 def test_a_function_that_no_library_has_is_missing() -> None:

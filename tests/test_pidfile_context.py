@@ -208,7 +208,7 @@ def test_who_ends_the_other_daemon_on_the_way_is_not_refused_before(daemons: Dae
     before = """
         import os, signal, sys
         from daemonry import DaemonContext, PIDLockFile
-        from daemonry.process import wait_for_exit
+        from daemonry.system.process import wait_for_exit
         path = sys.argv[1]
 
         def end_the_other():

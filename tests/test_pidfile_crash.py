@@ -134,7 +134,7 @@ def test_the_pid_of_an_older_process_in_a_younger_file_is_believed(daemons: Daem
 
 
 def facts_started(pid: int) -> float:
-    from daemonry import process
+    from daemonry.system import process
 
     found = process.look(pid)
     assert found is not None

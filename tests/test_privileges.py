@@ -35,7 +35,8 @@ root_only = pytest.mark.root_only("it gives up what only root has")
 # Each context is opened in a process of its own, which says by a pipe what it sees of itself.
 ATTEMPTS = """
 import ctypes, grp, json, os, pwd, resource, sys
-from daemonry import DaemonContext, libc
+from daemonry import DaemonContext
+from daemonry.system import libc
 from harness.attempts import in_fork
 from harness.probe import status_of
 

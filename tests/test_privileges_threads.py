@@ -17,7 +17,8 @@ pytestmark = pytest.mark.root_only("it gives up what only root has")
 
 PROGRAM = """
 import os, sys, threading
-from daemonry import DaemonContext, DaemonStartError, libc
+from daemonry import DaemonContext, DaemonStartError
+from daemonry.system import libc
 WAY, ROOT = sys.argv[1], sys.argv[2] or None
 done = threading.Event()
 worker = threading.Thread(target=done.wait)

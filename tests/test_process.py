@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import process
+from daemonry.system import process
 from harness.waiting import wait_for
 from pidfile_programs import said, unshared
 
@@ -125,7 +125,7 @@ def test_a_number_that_means_a_group_to_kill_is_refused(daemons: Daemons, pid: i
             f"""
             import os
             {way}
-            from daemonry import process
+            from daemonry.system import process
             asked = []
             try:
                 process.send_signal({pid}, 0, lambda: asked.append(True))
@@ -144,7 +144,7 @@ def test_a_process_of_somebody_else_cannot_be_signalled(daemons: Daemons, sleepe
             f"""
             import os, sys
             {way}
-            from daemonry import process
+            from daemonry.system import process
             try:
                 process.send_signal(int(sys.argv[1]), 0, lambda: True)
             except PermissionError:
@@ -171,7 +171,7 @@ def test_waiting_for_an_exit_ends_with_it_or_with_the_time(sleeper: subprocess.P
 
 def test_waiting_ends_with_an_exit_that_comes_meanwhile(sleeper: subprocess.Popen[bytes]) -> None:
     waiting = subprocess.Popen(
-        [sys.executable, "-c", f"from daemonry import process; print(process.wait_for_exit({sleeper.pid}, 30))"],
+        [sys.executable, "-c", f"from daemonry.system import process; print(process.wait_for_exit({sleeper.pid}, 30))"],
         stdout=subprocess.PIPE,
     )
     wait_for(lambda: watches(waiting.pid), what="it waits")
@@ -190,7 +190,7 @@ def watches(pid: int) -> bool:
 PORTABLE = """
     import os, signal, sys, time
     {way}
-    from daemonry import process
+    from daemonry.system import process
     pid = os.fork()
     if pid == 0:
         while True:
@@ -221,7 +221,7 @@ def test_without_a_free_descriptor_a_process_is_signalled_by_its_number(daemons:
     daemons.launch(
         """
         import os, resource, signal
-        from daemonry import process
+        from daemonry.system import process
         pid = os.fork()
         if pid == 0:
             while True:
@@ -250,7 +250,7 @@ def test_ps_tells_the_same_as_proc_in_any_time_zone(
     daemons.launch(
         """
         import sys
-        from daemonry import process
+        from daemonry.system import process
         pid = int(sys.argv[1])
         one, two = process._from_proc(pid).fields(), process._from_ps(pid).fields()
         started = one.pop("started"), two.pop("started")
@@ -270,7 +270,7 @@ def test_without_proc_nothing_is_listed_and_nothing_fails(daemons: Daemons) -> N
     daemons.launch(
         """
         import os, signal
-        from daemonry import process
+        from daemonry.system import process
         assert process.look(os.getpid()) is None and process.look(4194305) is None
         assert list(process.everything()) == process.children() == process.in_session(os.getsid(0)) == []
         pid = os.fork()

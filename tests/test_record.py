@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.record import Record
+from daemonry.system.record import Record
 
 WORDS = st.text(max_size=5)
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), WORDS, st.tuples(st.integers(), WORDS))

@@ -18,7 +18,7 @@ from daemonry import messages, report
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from daemonry.record import Record
+    from daemonry.system.record import Record
 
 numbers = st.none() | st.integers(-(2**70), 2**70)
 texts = st.none() | st.text().map(messages.printable)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import process, seal
+from daemonry import seal
+from daemonry.system import process
 from pidfile_programs import HOLD, said, unshared
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.reliability("Privileges"), pytest.mark.root_only("it g
 # The key is in a keyring of the program's own: that of whoever runs the tests is left alone.
 PROGRAM = """
 import ctypes, json, os, sys
-from daemonry import DaemonContext, DaemonStartError, libc
+from daemonry import DaemonContext, DaemonStartError
+from daemonry.system import libc
 from harness.probe import publish
 from harness.refusal import refuse
 C = ctypes.CDLL(None, use_errno=True)

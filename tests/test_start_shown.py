@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import daemonry
-from daemonry import frames
+from daemonry.system import frames
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:

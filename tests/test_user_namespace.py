@@ -24,7 +24,7 @@ NOBODY_INSIDE = KNOWN + 65_534 - 1
 
 PROGRAM = """
 import ctypes, json, os, sys
-from daemonry import walk
+from daemonry.system import safe_path as walk
 from daemonry.log_file import open_input, open_log
 
 def enter(users):

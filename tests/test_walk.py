@@ -99,7 +99,7 @@ def test_whatever_is_looked_for_first_mounts_it(daemons: Daemons, behind: Path, 
         behind,
         f"""
         import os, sys
-        from daemonry.walk import at_directory, reached
+        from daemonry.system.safe_path import at_directory, reached
         with {look} as found:
             if not isinstance(found, int):
                 found = found.directory or os.path.dirname(found.name)
@@ -128,7 +128,7 @@ def test_who_can_write_there_is_asked_of_what_was_mounted(daemons: Daemons, behi
 
 SWAPPED = """
 import os, sys
-from daemonry.walk import at_directory
+from daemonry.system.safe_path import at_directory
 base = sys.argv[1]
 os.umask(0)
 for name in ("way", "way/run", "private"):
@@ -164,7 +164,7 @@ def test_a_way_that_was_roots_alone_once_is_looked_at_again_when_it_leads_elsewh
 
 STICKY = """
 import os, sys
-from daemonry.walk import reached
+from daemonry.system.safe_path import reached
 base = sys.argv[1]
 os.umask(0)
 os.mkdir(f"{base}/tmp", 0o755)

@@ -8,7 +8,7 @@ import os
 import pwd
 
 from .errors import InvalidOption
-from .ids import user_ids
+from .system.ids import user_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -178,7 +178,7 @@ class Body(Options):
 def show_the_program_only(error: BaseException) -> None:
     """Take our frames out of what is shown of an exception that leaves the library; called in its handler."""
     try:
-        from . import frames
+        from .system import frames
     except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
         return
     frames.hide(error)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from . import core_limit, descriptors, filesystem, forks, signals, streams, uncaught
+from . import core_limit, descriptors, filesystem, signals, streams, uncaught
 from .body import Body, show_the_program_only
 from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
-from .hold import signals_held_off
 from .opening import CLOSED, OPEN, OPENING, Opening
 from .plan import require_forkable
+from .system import forks
+from .system.hold import signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class DaemonContext(Body):
         """Write out what stdout, stderr, the logging handlers and the files to preserve hold: once, by the launcher."""
         streams.flush()
         if "ctypes" in sys.modules:  # to load it would take longer than all the rest
-            from . import libc
+            from .system import libc
 
             libc.flush_stdout()
         if "logging" in sys.modules:

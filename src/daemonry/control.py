@@ -6,10 +6,11 @@ import errno
 import os
 import time
 
-from . import bare, process, seal
+from . import seal
 from .errors import ControlError, NotRunning, StillRunning
 from .pidfile_reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
-from .record import Record
+from .system import bare, process
+from .system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Daemon(Record):
     """A running daemon, as :func:`find` found it.
 
     :ivar pidfile: ``str``, the pidfile that it was found by.
-    :ivar process: :class:`~daemonry.process.Process`, what the system said of it then: ``pid``, ``name``, ``state``,
+    :ivar process: :class:`~daemonry.system.process.Process`, what the system said of it then: ``pid``, ``name``, ``state``,
         ``parent``, ``group``, ``session``, ``started``.
     """
 
@@ -285,7 +286,7 @@ def number_left(pidfile: AnyPath | Any) -> int | None:
 def was_written_by(pidfile: AnyPath | Any, pid: int, born: int) -> bool:
     """Whether the pidfile bears the seal of this process, which may have ended.
 
-    :param born: what :class:`~daemonry.process.Process` says of its birth.
+    :param born: what :class:`~daemonry.system.process.Process` says of its birth.
     :raises OSError: when it can't be read.
     """
     with opened(_path_of(pidfile)) as found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 from .errors import ignored
-from .record import Record
+from .system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ def prepare() -> None:
     import ast  # noqa: F401
     import tokenize  # noqa: F401
 
-    from . import advice, frames, telling_once  # noqa: F401
+    from . import telling_once  # noqa: F401
+    from .system import advice, frames
 
     messages.prepare()
 
@@ -78,7 +79,7 @@ def _place_of(error: OSError) -> str:
     if error.filename is not None or not _is_in_words_of_the_system(error.strerror, error.errno):
         return ""
     try:
-        from . import frames
+        from .system import frames
 
         return frames.place_of(error)
     except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
@@ -91,7 +92,7 @@ def _is_in_words_of_the_system(text: str | None, number: int | None) -> bool:
 
 def _advice_on(error: OSError) -> str:
     try:
-        from . import advice
+        from .system import advice
     except Exception:  # as above
         return advice_on(error)
     return advice.on(error, filesystem.left())
@@ -108,7 +109,7 @@ def _text_of(error: BaseException) -> str:
 def _traceback_of(error: BaseException) -> tuple[str | None, bool]:
     """Return the text of a traceback, and whether it is of the program's own code."""
     try:
-        from . import frames
+        from .system import frames
 
         return frames.text_of(error)
     except Exception:  # no descriptor is left to read the module by: the error itself is told all the same

@@ -7,7 +7,7 @@ import stat
 import sys
 
 from .errors import InvalidOption, ignored
-from .record import Record
+from .system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _require_directory(path: str, option: str) -> None:
     try:
         found = os.stat(path)
     except OSError as error:
-        from .advice import on
+        from .system.advice import on
 
         raise InvalidOption(option, f"{path}: {error.strerror}{on(error)}", error.errno) from error
     if not stat.S_ISDIR(found.st_mode):

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import os
 
-from . import forks
 from .at_exit import AtExit
 from .audience import Audience
 from .errors import DaemonStartError, Terminated, start_error_in_brief
 from .plan import Plan
+from .system import forks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def _telling_of_options(initialise: Any) -> Any:
             initialise(self, *positions, **options)
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                from .misspelt import told_of
+                from .system.misspelt import told_of
 
                 told_of(error, type(self).__name__, positions, options, initialise)
             raise

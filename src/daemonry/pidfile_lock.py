@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import time
 
-from . import process
-from .forks import give_up_in_children
-from .hold import signals_held_off
 from .pidfile_on_disk import Held, clear, directory_of, is_own, prepare_for_change, publish, withdraw
 from .pidfile_reading import Holder, Place, holder_of, opened, pid_in
+from .system import process
+from .system.forks import give_up_in_children
+from .system.hold import signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from .closing import close
+from .system.closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 
-from . import pidfile_mark, process, seal
-from .closing import close, out_of_reach
+from . import pidfile_mark, seal
 from .errors import advice_on
 from .pidfile_reading import Holder, Place, fault_of, holder_of, open_at, opened_at, pid_in, refuse
 from .pidfile_turn import turn_at
+from .system import process
+from .system.closing import close, out_of_reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

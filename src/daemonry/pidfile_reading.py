@@ -11,11 +11,12 @@ import stat
 import time
 from contextlib import contextmanager
 
-from . import kernel_lock, pidfile_mark, process, seal
-from .closing import close
-from .process import Process
-from .record import Record
-from .walk import STANDING, opened_directory
+from . import kernel_lock, pidfile_mark, seal
+from .system import process
+from .system.closing import close
+from .system.process import Process
+from .system.record import Record
+from .system.safe_path import STANDING, opened_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

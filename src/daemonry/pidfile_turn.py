@@ -12,7 +12,7 @@ import stat
 from contextlib import contextmanager
 
 from . import kernel_lock
-from .closing import close
+from .system.closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

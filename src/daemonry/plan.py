@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from . import bare, core_limit, descriptors, filesystem, forks, identity, service_manager, signals, streams
+from . import core_limit, descriptors, filesystem, identity, service_manager, signals, streams
 from .errors import InvalidOption
-from .record import Record, once
+from .system import bare, forks
+from .system.record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -485,6 +486,6 @@ def _levels_to_the_program() -> int:
     # The warning shows the line that opens the context, by a with-statement or by open().
     frame: FrameType | None = sys._getframe(1)
     levels = 1
-    while frame is not None and frame.f_globals.get("__package__") == __package__:
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
         frame, levels = frame.f_back, levels + 1
     return levels

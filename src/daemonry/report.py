@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from . import bare
-from .closing import above_two, close
+from .system import bare
+from .system.closing import above_two, close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import errno
 import os
 import sys
 
-from .closing import above_two, close, put
 from .streams import NAMES, behave, flush_one, is_open
+from .system.closing import above_two, close, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

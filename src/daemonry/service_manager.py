@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 
-from . import bare
-from .closing import close
 from .errors import ignored
-from .record import Record, once
+from .system import bare
+from .system.closing import close
+from .system.record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def program_of(pid: int) -> str:
 
 
 def _name_without_proc(pid: int) -> str:
-    from . import process
+    from .system import process
 
     found = process.look(pid)
     return "" if found is None else found.name

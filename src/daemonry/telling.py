@@ -17,7 +17,7 @@ def prepare(discarded: bool) -> None:
     import traceback  # noqa: F401
 
     if discarded:
-        from . import last_words  # noqa: F401
+        from .system import last_words  # noqa: F401
 
         _load_syslog()
 
@@ -39,7 +39,7 @@ class _Syslog:
 def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
     """Log a failure with its traceback: to the handlers that there are, and to syslog where ``stderr`` is discarded.
 
-    What syslog would be told is kept in a file where there is none; see :mod:`daemonry.last_words`. With ``stderr`` and
+    What syslog would be told is kept in a file where there is none; see :mod:`daemonry.system.last_words`. With ``stderr`` and
     no handlers Python itself will say it there. A handler that fails is told of as well, and keeps nobody else from
     being told.
 
@@ -170,7 +170,7 @@ def _tell_syslog(lines: list[str]) -> None:
     for line in lines:
         syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, _sayable(line))
     if not (_Syslog.is_connected or _has_syslog()):
-        from . import last_words
+        from .system import last_words
 
         last_words.keep(lines)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from . import bare, messages, process, report
-from .closing import put
+from . import messages, report
 from .errors import advice_on, ignored
-from .process import program_become
 from .report import DYING, FAILING, GRACE, READY
+from .system import bare, process
+from .system.closing import put
+from .system.process import program_become
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import signal
 
-from .. import control, process, stopping
+from .. import control, stopping
+from ..system import process
 from . import cgroup, mark
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..control import Daemon
-    from ..process import Process
+    from ..system.process import Process
 
 
 class Belonging(stopping.Others):

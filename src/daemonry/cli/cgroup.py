@@ -9,7 +9,7 @@ import errno
 import os
 from contextlib import suppress
 
-from ..process import content_of
+from ..system.process import content_of
 
 # Where version 2 is: alone, or beside version 1.
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..record import Record
+from ..system.record import Record
 from .screen import Screen, paint
 from .statuses import DONE, FAILED, USAGE, status_of
 

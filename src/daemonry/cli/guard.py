@@ -13,13 +13,13 @@ import subprocess
 import time
 from contextlib import suppress
 
-from .. import libc, process
 from ..descriptors import close_all_except
-from ..forks import fork
-from ..hold import signals_held_off
 from ..report import DYING, GRACE, pipe
 from ..schedule import number_of
 from ..stopping import deliver, go_on
+from ..system import libc, process
+from ..system.forks import fork
+from ..system.hold import signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from ..process import Process
+    from ..system.process import Process
 
     Control = Callable[[int, int], object]
 

@@ -10,9 +10,9 @@ import os
 import time
 from contextlib import suppress
 
-from .. import process
-from ..record import Record
-from ..walk import at_directory
+from ..system import process
+from ..system.record import Record
+from ..system.safe_path import at_directory
 from . import trusted
 from .homes import history_beside
 from .screen import one_line
@@ -37,7 +37,7 @@ class Past(Record):
     """What is known of a supervisor and its program.
 
     :ivar stage: ``str``, one of :data:`STARTING`, :data:`UP`, :data:`GIVEN_UP`, :data:`OVER`.
-    :ivar supervisor: ``int``, its number, and ``supervisor_born``, as :class:`~daemonry.process.Process` says it.
+    :ivar supervisor: ``int``, its number, and ``supervisor_born``, as :class:`~daemonry.system.process.Process` says it.
     :ivar program: ``int``, the number of the program that runs, ``0`` for none, and ``program_born``.
     :ivar starts: ``int``, how often the program was started.
     :ivar ended: ``float``, when it has last ended, in seconds since the epoch, ``0.0`` for never, and ``ending``, how.

@@ -10,8 +10,8 @@ import errno
 import os
 from contextlib import suppress
 
-from .. import process
-from ..record import Record
+from ..system import process
+from ..system.record import Record
 from .refusal import Refusal
 from .statuses import NOT_ALLOWED
 

@@ -7,8 +7,8 @@ import socket
 import sys
 from contextlib import suppress
 
-from .. import process
-from ..record import Record
+from ..system import process
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import errno
 import os
 import stat
 
-from .. import process
-from ..closing import close
 from ..control import find_surely
 from ..errors import ControlError
-from ..walk import at_directory, is_open_to_others
+from ..system import process
+from ..system.closing import close
+from ..system.safe_path import at_directory, is_open_to_others
 from .log_view import READING
 
 TYPE_CHECKING = False

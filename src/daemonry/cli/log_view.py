@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..closing import close
+from ..system.closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

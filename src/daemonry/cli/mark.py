@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from .. import libc, process
+from ..system import libc, process
 
 VARIABLE = "DAEMONRY_DAEMON"
 _BEGINNING = f"\0{VARIABLE}=".encode()

@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager, suppress
 
 from ..errors import ControlError
-from ..walk import at_directory
+from ..system.safe_path import at_directory
 from . import trusted
 from .homes import make_directories
 

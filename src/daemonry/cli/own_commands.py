@@ -148,7 +148,7 @@ def _trace_of(error: DaemonStartError) -> list[str]:
     cause = error.__cause__
     if isinstance(cause, DaemonTraceback):
         return (error.traceback or "").splitlines()
-    from .. import frames
+    from ..system import frames
 
     text, is_of_program = frames.text_of(cause) if cause is not None else ("", False)
     return text.splitlines() if is_of_program else []

@@ -6,7 +6,7 @@ import argparse
 import copy
 
 from ..errors import InvalidOption
-from ..record import Record
+from ..system.record import Record
 from . import asking, own_completion, steering
 
 TYPE_CHECKING = False

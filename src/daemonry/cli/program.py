@@ -7,13 +7,13 @@ import errno
 import os
 import signal
 
-from .. import process
 from ..context import DaemonContext
-from ..forks import fork
-from ..hold import signals_held_off
 from ..messages import Failed
 from ..report import pipe
 from ..signals import name_of
+from ..system import process
+from ..system.forks import fork
+from ..system.hold import signals_held_off
 from . import cgroup, hints, mark
 from .start_notes import StartNotes
 

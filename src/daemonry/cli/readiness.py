@@ -8,7 +8,7 @@ import struct
 import time
 from contextlib import suppress
 
-from .. import process
+from ..system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..plan import PlannedStep
-    from ..process import Process
+    from ..system.process import Process
     from .memory import Memory
     from .places import Target
     from .program import Program, Readiness

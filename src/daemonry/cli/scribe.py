@@ -7,11 +7,11 @@ import select
 import signal
 from contextlib import suppress
 
-from .. import process
 from ..descriptors import close_all_except
-from ..forks import fork
-from ..hold import signals_held_off
 from ..report import pipe
+from ..system import process
+from ..system.forks import fork
+from ..system.hold import signals_held_off
 from .stamps import AsWritten
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..forks import fork, go_on_here
+from ..system.forks import fork, go_on_here
 from . import places
 from .statuses import DONE, USAGE
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ..process import Process
+    from ..system.process import Process
     from .homes import Target
     from .screen import Screen
     from .sight import Sight
@@ -104,7 +104,7 @@ def _size(count: int | None) -> str:
 
 def _last_words_of(target: Target) -> tuple[float, list[str]]:
     """Return when a daemon that has ended last wrote, and its last lines, as far as this user may read them."""
-    from ..closing import close
+    from ..system.closing import close
     from . import log_search, log_view
 
     try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from .. import process
 from ..control import has_crashed
 from ..errors import ControlError
-from ..process import Process, content_of
-from ..record import Record
+from ..system import process
+from ..system.process import Process, content_of
+from ..system.record import Record
 from .homes import history_beside
 from .screen import one_line
 from .statuses import IS_DEAD_WITH_PIDFILE, IS_NOT_RUNNING, IS_RUNNING, IS_UNKNOWN

@@ -10,12 +10,12 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from .. import libc, process
-from ..closing import close, put
-from ..record import Record
 from ..report import pipe
 from ..schedule import number_of
 from ..signals import name_of
+from ..system import libc, process
+from ..system.closing import close, put
+from ..system.record import Record
 from . import hints, history, mark
 from .guard import STOPS, Guarded
 from .homes import history_beside

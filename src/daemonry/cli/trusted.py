@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 
-from ..closing import close
-from ..walk import others_write
+from ..system.closing import close
+from ..system.safe_path import others_write
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PIECE = 65_536

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..record import Record
+from ..system.record import Record
 
 DELETED = " (deleted)"
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from .. import kernel_lock
 from ..pidfile_reading import holder_of, opened, pid_in
-from ..record import Record
+from ..system.record import Record
 from .open_file import DELETED
 
 TYPE_CHECKING = False

@@ -7,7 +7,8 @@ import os
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
-from .. import process, service_manager
+from .. import service_manager
+from ..system import process
 from . import pidfile_search
 from .finding import Untold
 from .open_file import Descriptor

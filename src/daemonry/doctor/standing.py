@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import process
+from ..system import process
 from .finding import Untold, ill, well
 from .reading import Subject
 

@@ -7,7 +7,7 @@ import re
 import signal
 
 from ..errors import DaemonError
-from ..record import Record
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from .errors import ignored
+from ..errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+from ..errors import ignored
 from . import bare
 from .bare import content_of as content_of  # noqa: PLC0414 - others have it from here
 from .closing import close
-from .errors import ignored
 from .record import Record
 
 TYPE_CHECKING = False

@@ -6,8 +6,8 @@ import os
 import sys
 from _weakref import ref
 
+from ..errors import ignored
 from . import bare
-from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import suppress
 
-from .errors import advice_on
+from ..errors import advice_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -114,7 +114,7 @@ def _kept(names: list[str]) -> list[bool]:
     return kept
 
 
-_OWN = os.path.dirname(hide.__code__.co_filename) + os.sep
+_OWN = os.path.dirname(os.path.dirname(hide.__code__.co_filename)) + os.sep
 
 
 def _is_helper(name: str) -> bool:

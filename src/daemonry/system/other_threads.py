@@ -10,8 +10,8 @@ import _thread
 import atexit
 import io
 
+from ..errors import ignored
 from .closing import above_two, close, put
-from .errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

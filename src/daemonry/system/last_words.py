@@ -7,7 +7,7 @@ import stat
 import sys
 import time
 
-from .errors import ignored
+from ..errors import ignored
 
 # Which every user may write to, and which is there on every system.
 _PLACE = "/tmp"
