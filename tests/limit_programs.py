@@ -48,7 +48,8 @@ HOGGING = """
 _SWEEP = """
     import gc, json, linecache, os, resource, select, signal, sys, syslog, time, traceback
     import daemonry
-    from daemonry import failures, launcher, log_file, telling, witness  # loaded by those who need them
+    from daemonry import failures, launcher, witness
+    from daemonry.steps import log_file, telling  # loaded by those who need them
 
     HERE = os.getcwd()
     PIDFILE, LOG = os.path.join(HERE, "pid"), os.path.join(HERE, "log")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HEAD = """
     import errno, fcntl, gc, io, logging, os, resource, signal, socket, subprocess, sys, tempfile, threading
-    import daemonry.descriptors, daemonry.system.libc
+    import daemonry.steps.descriptors, daemonry.system.libc
     from daemonry import DaemonContext, DaemonStartError, InvalidOption
     from harness.probe import facts, publish
     HERE = sys.argv[1]
@@ -38,10 +38,10 @@ HEAD = """
 
 # As inside another root directory, and as on a system that shows them in neither place.
 WITHOUT_PROC = """
-    daemonry.descriptors.PROC = "/nowhere"
+    daemonry.steps.descriptors.PROC = "/nowhere"
 """
 WITHOUT_LISTING = """
-    daemonry.descriptors.PROC = daemonry.descriptors.DEV = "/nowhere"
+    daemonry.steps.descriptors.PROC = daemonry.steps.descriptors.DEV = "/nowhere"
 """
 _PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 METHODS = {"listed": "", "shown": WITHOUT_PROC, "asked": WITHOUT_LISTING}

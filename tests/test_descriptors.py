@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemonry import descriptors
+from daemonry.steps import descriptors
 from telling_programs import METHODS, WITHOUT_LISTING, WITHOUT_PROC, launch, told
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def test_closing_takes_no_longer_under_a_high_limit_than_under_a_low_one(daemons
                 for number in range(100, 120):
                     os.dup2(0, number)
                 begun = time.process_time()
-                daemonry.descriptors.close_all_except([])
+                daemonry.steps.descriptors.close_all_except([])
                 took.append(time.process_time() - begun)
             tell([resource.getrlimit(resource.RLIMIT_NOFILE)[0], min(took)])
             """,
@@ -244,7 +244,7 @@ def test_any_set_of_open_descriptors_less_any_set_of_kept_ones_is_closed(daemons
             method,
             """
         from hypothesis import given, settings, strategies as st
-        from daemonry import descriptors
+        from daemonry.steps import descriptors
         numbers = st.sets(st.integers(3, 1000) | st.integers(3, 20), max_size=30)
 
         @settings(max_examples=15, database=None, deadline=None)
@@ -290,7 +290,7 @@ def test_a_directory_that_shows_something_else_is_not_believed(daemons: Daemons,
         daemons,
         WITHOUT_PROC,
         f"""
-        daemonry.descriptors.DEV = {place!r}
+        daemonry.steps.descriptors.DEV = {place!r}
         os.dup2(0, 300)
         with DaemonContext(detach_process=True):
             tell(facts().numbers)
@@ -419,7 +419,7 @@ def test_asking_is_bounded(daemons: Daemons) -> None:
         asked = []
         real = os.get_inheritable
         os.get_inheritable = lambda number: asked.append(number) or real(number)
-        daemonry.descriptors.close_all_except([])
+        daemonry.steps.descriptors.close_all_except([])
         tell([min(asked), max(asked)])
         """,
     )

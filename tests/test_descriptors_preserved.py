@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemonry import DaemonContext, InvalidOption
-from daemonry.descriptors import Closing
+from daemonry.steps.descriptors import Closing
 from telling_programs import METHODS, launch, told
 
 if TYPE_CHECKING:

@@ -98,8 +98,8 @@ PORTABLE = {
     "daemonry.system.process.everything = lambda: iter(())",
     "no pidfds": "vars(os).pop('pidfd_open', None); vars(signal).pop('pidfd_send_signal', None)",
     "no prctl": "import daemonry.system.libc; daemonry.system.libc.prctl = lambda: None",
-    "no list of descriptors": "import daemonry.descriptors;"
-    "daemonry.descriptors.PROC = daemonry.descriptors.DEV = '/nowhere'",
+    "no list of descriptors": "import daemonry.steps.descriptors;"
+    "daemonry.steps.descriptors.PROC = daemonry.steps.descriptors.DEV = '/nowhere'",
 }
 PORTABLE["nothing"] = ";".join(PORTABLE.values())
 
@@ -153,10 +153,10 @@ def test_a_start_that_is_given_up_leaves_nothing_without_what_linux_alone_has(da
 def test_a_system_that_no_longer_tells_what_is_open_is_told(daemons: Daemons) -> None:
     """As when no descriptor is left for it: the witness can't let go of the terminal, the daemon not of its files."""
     before = """
-        import daemonry.descriptors
+        import daemonry.steps.descriptors
         def refuse():
             raise OSError("cannot tell which descriptors are open")
-        daemonry.descriptors._open_numbers = refuse
+        daemonry.steps.descriptors._open_numbers = refuse
     """
     daemons.launch(failing("pass", before=before)).check()
     told = read_json(daemons.directory / "told")
@@ -174,8 +174,8 @@ def test_a_witness_that_fails_does_not_end_a_daemon_that_gets_ready(daemons: Dae
             def close_descriptors(self):
                 while os.getppid() == witness:
                     time.sleep(0.005)
-        import daemonry.descriptors
-        daemonry.descriptors.close_all_except = fail
+        import daemonry.steps.descriptors
+        daemonry.steps.descriptors.close_all_except = fail
         witness = None
         os.register_at_fork(after_in_child=lambda: globals().update(witness=witness or os.getpid()))
         with Keeping(working_directory=".") as context:

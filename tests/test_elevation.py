@@ -36,7 +36,8 @@ FROM_STATES = """
 import json, os, sys
 # Only root may be able to read them where this Python is.
 import ast, ctypes, resource, socket, syslog, threading, tokenize, traceback
-from daemonry import DaemonContext, accounts, privileges, terminal
+from daemonry import DaemonContext
+from daemonry.steps import accounts, privileges, terminal
 from harness.attempts import in_fork
 from harness.probe import status_of
 

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.reliability("Signals at every call")
 PROGRAM = """
 import contextlib, ctypes, json, os, signal, sys, syslog, time, traceback
 import daemonry.at_exit, daemonry.audience, daemonry.body, daemonry.context, daemonry.opening
-from daemonry import DaemonContext, PIDLockFile, failures, launcher, telling, witness
+from daemonry import DaemonContext, PIDLockFile, failures, launcher, witness
+from daemonry.steps import telling
 
 HERE = os.getcwd()
 SOURCES = {each.__file__ for each in (daemonry.at_exit, daemonry.audience, daemonry.opening)}

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import daemonry
-from daemonry import DaemonContext, InvalidOption, filesystem
+from daemonry import DaemonContext, InvalidOption
+from daemonry.steps import filesystem
 from harness.probe import Facts
 from harness.waiting import read_facts, read_json, wait_for
 

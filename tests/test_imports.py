@@ -44,17 +44,17 @@ def test_the_context_loads_nothing_heavy(daemons: Daemons) -> None:
     assert "daemonry.pidfile" not in loaded
 
 
-RIGHTS = {"pwd", "grp", "ctypes", "daemonry.accounts", "daemonry.system.libc", "daemonry.privileges"}
+RIGHTS = {"pwd", "grp", "ctypes", "daemonry.steps.accounts", "daemonry.system.libc", "daemonry.steps.privileges"}
 
 
 def test_who_stays_who_he_is_loads_nothing_of_users_and_rights(daemons: Daemons) -> None:
     """Root, and an ordinary user."""
-    statement = "from daemonry import identity; assert identity.resolve(None, None, False, False).are_taken_on"
+    statement = "from daemonry.steps import identity; assert identity.resolve(None, None, False, False).are_taken_on"
     assert loaded_by(daemons, statement).isdisjoint(RIGHTS)
 
 
 def test_what_giving_up_rights_takes_is_loaded_before_anything_changes(daemons: Daemons) -> None:
-    statement = "from daemonry import identity; assert not identity.resolve(5, 5, False, False).are_taken_on"
+    statement = "from daemonry.steps import identity; assert not identity.resolve(5, 5, False, False).are_taken_on"
     assert loaded_by(daemons, statement) >= RIGHTS
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import logs
+from daemonry.steps import logs
 from harness.probe import facts_of
 from harness.waiting import read_json, wait_for
 
@@ -346,7 +346,7 @@ def test_without_logging_there_are_no_handlers(daemons: Daemons) -> None:
         """
         import sys
         import daemonry
-        from daemonry import logs
+        from daemonry.steps import logs
 
         sys.modules.pop("logging", None)
         assert logs.handlers() == [] and logs.descriptors() == [] and logs.files_of(3) is None

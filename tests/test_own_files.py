@@ -365,7 +365,7 @@ def test_a_start_asks_no_library_for_what_it_has_open(daemons: Daemons, syslog: 
         f"""
         import os, sys
         from daemonry import DaemonContext
-        from daemonry import descriptors
+        from daemonry.steps import descriptors
         from daemonry.system import forks
         before = set(sys.modules)
         descriptors.close_unkept(descriptors.resolve({syslog}, (), (), (), lambda _: None, forks.origin(os.getpid())))

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import DaemonContext, InvalidOption, identity, privileges
+from daemonry import DaemonContext, InvalidOption
+from daemonry.steps import identity, privileges
 from harness.waiting import read_facts, wait_for
 
 if TYPE_CHECKING:
@@ -335,7 +336,7 @@ def test_ids_that_are_not_those_asked_for_are_noticed(daemons: Daemons, wrong: d
     launched = daemons.launch(
         f"""
         import os
-        from daemonry import identity, privileges
+        from daemonry.steps import identity, privileges
         own = {{"uid": os.getuid(), "gid": os.getgid(), "groups": tuple(os.getgroups()), "no_new_privileges": False}}
         if os.getuid() != 0:
             privileges._verify(identity.Rights(**own), was_root=False, changed=True)

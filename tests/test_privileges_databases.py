@@ -55,7 +55,7 @@ def test_a_group_database_that_knows_one_group_will_do(daemons: Daemons, entry: 
 @root_only
 def test_who_asks_to_be_himself_needs_no_group_database(daemons: Daemons) -> None:
     program = """
-from daemonry import identity
+from daemonry.steps import identity
 uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
 identity.resolve(0, 0, False, False)  # whose imports nobody may not be able to read
 os.setgroups([]), os.setresgid(gid, gid, gid), os.setresuid(uid, uid, uid)
@@ -81,7 +81,7 @@ def test_neither_is_it_where_no_more_files_may_be_open(daemons: Daemons) -> None
     launched = daemons.launch(
         REFUSED
         + """
-from daemonry import identity
+from daemonry.steps import identity
 identity.resolve(NOBODY.pw_uid, None, False, False)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 try:

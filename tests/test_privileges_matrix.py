@@ -47,7 +47,8 @@ NO_USER = next(uid for uid in range(54321, 65000) if uid not in {entry.pw_uid fo
 # Each state is made and left in a process of its own, which says by a pipe what it is afterwards, and what it can do.
 PROGRAM = """
 import ast, ctypes, grp, json, os, pwd, resource, signal, socket, struct, sys, syslog, threading, tokenize, traceback
-from daemonry import DaemonContext, accounts, privileges, saved_streams, terminal
+from daemonry import DaemonContext
+from daemonry.steps import accounts, privileges, saved_streams, terminal
 from daemonry.system import libc
 from harness.attempts import in_fork
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import privileges
+from daemonry.steps import privileges
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:

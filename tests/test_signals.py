@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import DaemonContext, DaemonStartError, InvalidOption, default_signal_map, signals
+from daemonry import DaemonContext, DaemonStartError, InvalidOption, default_signal_map
+from daemonry.steps import signals
 from harness.probe import facts_of
 from harness.waiting import read_json, wait_for
 

@@ -25,7 +25,7 @@ NOBODY_INSIDE = KNOWN + 65_534 - 1
 PROGRAM = """
 import ctypes, json, os, sys
 from daemonry.system import safe_path as walk
-from daemonry.log_file import open_input, open_log
+from daemonry.steps.log_file import open_input, open_log
 
 def enter(users):
     asking, telling = os.pipe()

@@ -119,7 +119,7 @@ def test_who_can_write_there_is_asked_of_what_was_mounted(daemons: Daemons, behi
         behind,
         """
         import sys
-        from daemonry.log_file import open_log
+        from daemonry.steps.log_file import open_log
         open_log(f"{sys.argv[1]}/log", (65534, 65534))
         """,
     )

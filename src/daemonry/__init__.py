@@ -6,10 +6,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .context import DaemonContext
     from .control import find
-    from .descriptors import own_files
     from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
     from .pidfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
-    from .signals import default_signal_map
+    from .steps.descriptors import own_files
+    from .steps.signals import default_signal_map
 
 __all__ = [
     "DaemonAlreadyRunning",
@@ -36,9 +36,9 @@ _PLACES = {
     "PIDLockFile": "pidfile",
     "Terminated": "errors",
     "TimeoutPIDLockFile": "pidfile",
-    "default_signal_map": "signals",
+    "default_signal_map": "steps.signals",
     "find": "control",
-    "own_files": "descriptors",
+    "own_files": "steps.descriptors",
 }
 
 

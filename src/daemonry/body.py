@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from . import signals
 from .errors import ignored
 from .opening import Opening
 from .options import Options
 from .plan import Plan
+from .steps import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

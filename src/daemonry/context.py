@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from . import core_limit, descriptors, filesystem, signals, streams, uncaught
 from .body import Body, show_the_program_only
 from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
 from .opening import CLOSED, OPEN, OPENING, Opening
 from .plan import require_forkable
+from .steps import core_limit, descriptors, filesystem, signals, streams, uncaught
 from .system import forks
 from .system.hold import signals_held_off
 
@@ -111,7 +111,7 @@ class DaemonContext(Body):
 
             libc.flush_stdout()
         if "logging" in sys.modules:
-            from . import logs
+            from .steps import logs
 
             logs.flush_queues()
             logs.flush()
@@ -167,7 +167,7 @@ class DaemonContext(Body):
         """Close what was inherited above 2, or all but the files to preserve, if such are given. daemon(7), step 1."""
         closing = self._opening.values.closing
         if not closing.keeps_logging and "logging" in sys.modules:
-            from . import logs
+            from .steps import logs
 
             logs.let_go({*closing.kept, *forks.owned_descriptors()})
         if not closing.leaves_own and "syslog" in sys.modules:
@@ -177,7 +177,7 @@ class DaemonContext(Body):
         left = descriptors.close_unkept(closing)
         # Whoever waits for a program that stays in its process waits for its end, whatever it has open.
         if left and self._opening.values.detaching.detach:
-            from . import copies
+            from .steps import copies
 
             self._opening.values.copies = copies.of_streams(left)
 
@@ -185,17 +185,17 @@ class DaemonContext(Body):
         """Point descriptors 0, 1 and 2, and their copies, where they shall point. daemon(7), step 9."""
         plan = self._opening.values.streams
         if self._opening.tie is None:
-            from .saved_streams import Saved
+            from .steps.saved_streams import Saved
 
             saved = Saved(plan.streams)
             self._opening.undo_on_failure(saved.put_back, saved.forget)
         replaced = streams.redirect(plan.streams, plan.owner)
         if forks.threads_are_lost():
-            from . import logs
+            from .steps import logs
 
             logs.renew_files(replaced)
         if self._opening.values.copies:
-            from . import copies
+            from .steps import copies
 
             copies.follow(self._opening.values.copies, [each.number for each in plan.streams if each.discarded])
         if self._opening.values.stderr_discarded:
@@ -226,7 +226,7 @@ class DaemonContext(Body):
     def change_root(self) -> None:
         """Make ``chroot_directory`` the root. chroot(2)."""
         if self._opening.values.root.path is not None:
-            from . import logs, telling
+            from .steps import logs, telling
 
             self._opening.undo_on_failure(filesystem.pin_module_search_path())
             forks.prepare_for_change()
@@ -269,7 +269,7 @@ class DaemonContext(Body):
         rights = self._opening.values.rights
         # Asked again where a step of the program's own may have changed them.
         if not ((rights.does_nothing and not self._opening.foreign) or rights.are_taken_on):
-            from . import privileges  # loaded already, if anything was to be given up
+            from .steps import privileges  # loaded already, if anything was to be given up
 
             if rights.uid != os.geteuid():
                 forks.prepare_for_change()
@@ -320,17 +320,18 @@ class DaemonContext(Body):
         """
         errors = streams.reopen(self._opening.values.streams.streams)
         if "logging" in sys.modules:
-            from . import logs
+            from .steps import logs
 
             errors += logs.reopen()
         for error in errors:
-            from . import telling
+            from .steps import telling
 
             telling.tell_and_go_on(f"cannot reopen: {error}", error, self._opening.values.stderr_discarded)
 
 
 def _load_what_failing_takes(stderr_discarded: bool) -> None:
-    from . import failures, logs, telling, witness  # noqa: F401
+    from . import failures, witness
+    from .steps import logs, telling  # noqa: F401
 
     failures.prepare()
     telling.prepare(stderr_discarded)

@@ -233,7 +233,7 @@ class Daemon(Record):
                 self.pid, signum, lambda: self._is_still_found() if by_pidfile else self.is_running
             )
         except PermissionError as error:
-            from .signals import name_of
+            from .steps.signals import name_of
 
             message = (
                 f"cannot send {name_of(signum)} to {self.process}: it is another user's; ask as that user, or as root"

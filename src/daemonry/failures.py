@@ -6,9 +6,10 @@ import errno
 import os
 import sys
 
-from . import filesystem, messages
+from . import messages
 from .errors import DaemonError, DaemonStartError, DaemonTraceback, Terminated, advice_on
-from .signals import name_of
+from .steps import filesystem
+from .steps.signals import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def prepare() -> None:
     import ast  # noqa: F401
     import tokenize  # noqa: F401
 
-    from . import telling_once  # noqa: F401
+    from .steps import telling_once  # noqa: F401
     from .system import advice, frames
 
     messages.prepare()

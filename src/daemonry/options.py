@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .signals import default_signal_map
+from .steps.signals import default_signal_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Union
 
-    from .filesystem import AnyPath
-    from .signals import Target
+    from .steps.filesystem import AnyPath
+    from .steps.signals import Target
 
     StreamTarget = Union[AnyPath, int, Any, None]
 

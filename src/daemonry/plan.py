@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from . import core_limit, descriptors, filesystem, identity, service_manager, signals, streams
+from . import service_manager
 from .errors import InvalidOption
+from .steps import core_limit, descriptors, filesystem, identity, signals, streams
 from .system import bare, forks
 from .system.record import Record, once
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
     from typing import Any
 
-    from .copies import Copies
     from .options import Options
     from .sd_notify import Manager
-    from .streams import Stream
-    from .terminal import Terminal
+    from .steps.copies import Copies
+    from .steps.streams import Stream
+    from .steps.terminal import Terminal
 
 
 READY_WHEN = ("auto", "manual")
@@ -319,7 +320,7 @@ class Plan:
     def _login(self, given: dict[str, str] | None) -> dict[str, str | None]:
         if "drop_privileges" not in self._steps or not self.rights.other_user:
             return {}
-        from . import accounts
+        from .steps import accounts
 
         own = accounts.login_variables(self.rights.uid)
         return own if given is None else {name: given.get(name) for name in own}
@@ -334,7 +335,7 @@ class Plan:
         """The controlling terminal, ``None`` where it stays as it is; what giving it up takes is loaded with it."""
         if "drop_privileges" not in self._steps or not self.rights.other_user:
             return None
-        from .terminal import Terminal
+        from .steps.terminal import Terminal
 
         return Terminal()
 
@@ -371,7 +372,7 @@ def _logs() -> ModuleType | None:
     """Return what knows logging's handlers; ``None`` where nobody has loaded logging, so that there are none."""
     if "logging" not in sys.modules:
         return None
-    from . import logs
+    from .steps import logs
 
     return logs
 

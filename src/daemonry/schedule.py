@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 
-from .signals import name_of
+from .steps.signals import name_of
 from .system.record import Record
 
 TYPE_CHECKING = False

@@ -13,9 +13,9 @@ import subprocess
 import time
 from contextlib import suppress
 
-from ..descriptors import close_all_except
 from ..report import DYING, GRACE, pipe
 from ..schedule import number_of
+from ..steps.descriptors import close_all_except
 from ..stopping import deliver, go_on
 from ..system import libc, process
 from ..system.forks import fork

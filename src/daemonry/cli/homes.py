@@ -87,7 +87,7 @@ def _all_in(directory: str) -> _Home:
 
 
 def _state() -> str:
-    from .. import accounts
+    from ..steps import accounts
 
     home = accounts.login_variables(os.geteuid())["HOME"]
     if home is None:

@@ -10,7 +10,7 @@ import signal
 from ..context import DaemonContext
 from ..messages import Failed
 from ..report import pipe
-from ..signals import name_of
+from ..steps.signals import name_of
 from ..system import process
 from ..system.forks import fork
 from ..system.hold import signals_held_off

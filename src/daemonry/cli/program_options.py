@@ -294,7 +294,7 @@ def environment_of(options: argparse.Namespace, takes_place: bool) -> dict[str, 
         for name in _FOR_THE_LAUNCHER:
             found.pop(name, None)
     if options.user is not None:
-        from .. import accounts
+        from ..steps import accounts
 
         found.update(accounts.other_login(_number_or_name(options.user)))
     # Else Python holds what it prints to a file, some kilobytes of it, and its log is empty for hours.

@@ -7,8 +7,8 @@ import select
 import signal
 from contextlib import suppress
 
-from ..descriptors import close_all_except
 from ..report import pipe
+from ..steps.descriptors import close_all_except
 from ..system import process
 from ..system.forks import fork
 from ..system.hold import signals_held_off

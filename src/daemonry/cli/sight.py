@@ -166,6 +166,6 @@ def _details_from_ps(pid: int) -> Details:
 
 
 def _name_of(uid: int) -> str:
-    from .. import accounts
+    from ..steps import accounts
 
     return accounts.user_name(uid).partition(" (")[0]

@@ -10,7 +10,7 @@ from signal import SIGKILL
 
 from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..schedule import Send, number_of, parse
-from ..signals import name_of
+from ..steps.signals import name_of
 from . import history, places, unknown
 from .refusal import Refusal
 from .statuses import DONE, FAILED, NOT_INSTALLED, NOT_RUNNING, USAGE

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from ..report import pipe
 from ..schedule import number_of
-from ..signals import name_of
+from ..steps.signals import name_of
 from ..system import libc, process
 from ..system.closing import close, put
 from ..system.record import Record

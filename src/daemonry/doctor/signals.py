@@ -6,7 +6,7 @@ import errno
 import os
 from contextlib import suppress
 
-from ..signals import IGNORED_BY_PYTHON, name_of
+from ..steps.signals import IGNORED_BY_PYTHON, name_of
 from .finding import ill, well
 from .reading import fields
 

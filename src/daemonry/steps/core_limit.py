@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import resource
 
-from .errors import ignored
-from .system.record import Record
+from ..errors import ignored
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import grp
 import os
 import pwd
 
-from .errors import InvalidOption
-from .system.ids import user_ids
+from ..errors import InvalidOption
+from ..system.ids import user_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .errors import ignored
+from ..errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def prepare(discarded: bool) -> None:
     import traceback  # noqa: F401
 
     if discarded:
-        from .system import last_words  # noqa: F401
+        from ..system import last_words  # noqa: F401
 
         _load_syslog()
 
@@ -170,7 +170,7 @@ def _tell_syslog(lines: list[str]) -> None:
     for line in lines:
         syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, _sayable(line))
     if not (_Syslog.is_connected or _has_syslog()):
-        from .system import last_words
+        from ..system import last_words
 
         last_words.keep(lines)
 

@@ -6,8 +6,8 @@ import errno
 import os
 import sys
 
+from ..system.closing import above_two, close, put
 from .streams import NAMES, behave, flush_one, is_open
-from .system.closing import above_two, close, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Saved:
-    """What :func:`~daemonry.streams.redirect` changes, as it was before.
+    """What :func:`~daemonry.steps.streams.redirect` changes, as it was before.
 
     It knows its copies: a step of the user's own may close every descriptor that it doesn't know, and a file opened
     later gets the number.

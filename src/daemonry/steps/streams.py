@@ -7,10 +7,10 @@ import os
 import stat
 import sys
 
-from .errors import InvalidOption, ignored
-from .system import forks
-from .system.closing import above_two, close, put
-from .system.record import Record
+from ..errors import InvalidOption, ignored
+from ..system import forks
+from ..system.closing import above_two, close, put
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _require_openable(name: str, path: str) -> None:
     except FileNotFoundError as error:
         raise InvalidOption(name, f"{directory} does not exist: make it before the start", error.errno) from error
     except OSError as error:
-        from .system.advice import on
+        from ..system.advice import on
 
         raise InvalidOption(name, f"{directory}: {error.strerror}{on(error)}", error.errno) from error
     if name != "stdin" and not stat.S_ISDIR(found.st_mode):
@@ -328,7 +328,7 @@ def flush_one(stream: Any) -> bool:
     if forks.threads_are_lost() and not any(stream is each for each in _made):
         # What is held before the streams are redirected is the launcher's, whose thread writes it.
         if _made:
-            from .system import other_threads
+            from ..system import other_threads
 
             other_threads.within(_LONGEST_FLUSH, stream.flush)
         return True
@@ -412,7 +412,7 @@ def _rebind(name: str, stream: object) -> None:
     _replaced.append(old)
     setattr(sys, name, stream)
     if forks.threads_are_lost():
-        from .system import other_threads
+        from ..system import other_threads
 
         other_threads.abandon(old)
 
@@ -422,7 +422,7 @@ def _name_original(stream: Stream) -> None:
     name = f"__{stream.name}__"
     original = getattr(sys, name)
     if _descriptor_of(original) == stream.number:
-        from .system import other_threads
+        from ..system import other_threads
 
         other_threads.abandon(original)
         current = getattr(sys, stream.name)

@@ -14,8 +14,8 @@ import fcntl
 import os
 import termios
 
-from .system.closing import close
-from .system.forks import give_up_in_children
+from ..system.closing import close
+from ..system.forks import give_up_in_children
 
 
 class Terminal:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from .errors import InvalidOption
-from .system import ids
-from .system.record import Record
+from ..errors import InvalidOption
+from ..system import ids
+from ..system.record import Record
 
 
 class Rights(Record):
@@ -78,7 +78,7 @@ def resolve(uid: object, gid: object, initgroups: object, no_new_privileges: obj
 def _no_new_privileges(wanted: object) -> bool:
     if not wanted:
         return False
-    from .system import libc
+    from ..system import libc
 
     if libc.prctl() is None:
         raise InvalidOption("no_new_privileges", "this system has no prctl(2)", errno.ENOSYS)

@@ -6,8 +6,8 @@ import os
 import stat
 import sys
 
-from .errors import InvalidOption, ignored
-from .system.record import Record
+from ..errors import InvalidOption, ignored
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _require_directory(path: str, option: str) -> None:
     try:
         found = os.stat(path)
     except OSError as error:
-        from .system.advice import on
+        from ..system.advice import on
 
         raise InvalidOption(option, f"{path}: {error.strerror}{on(error)}", error.errno) from error
     if not stat.S_ISDIR(found.st_mode):

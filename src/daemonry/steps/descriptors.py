@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 
-from .errors import InvalidOption, ignored
-from .system.closing import FIRST, close, close_run
-from .system.forks import owned_descriptors
-from .system.record import Record
+from ..errors import InvalidOption, ignored
+from ..system.closing import FIRST, close, close_run
+from ..system.forks import owned_descriptors
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

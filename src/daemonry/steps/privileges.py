@@ -8,8 +8,8 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 
-from .system import libc
-from .system.ids import all_ids, group_ids, listed, user_ids
+from ..system import libc
+from ..system.ids import all_ids, group_ids, listed, user_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

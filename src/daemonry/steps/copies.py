@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 
-from .system.closing import put
+from ..system.closing import put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import select
 import sys
 import time
 
-from .errors import InvalidOption, ignored
-from .system import bare
-from .system.closing import close
-from .system.forks import give_up_in_children
-from .system.hold import EVERY_SIGNAL
-from .system.record import Record
+from ..errors import InvalidOption, ignored
+from ..system import bare
+from ..system.closing import close
+from ..system.forks import give_up_in_children
+from ..system.hold import EVERY_SIGNAL
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

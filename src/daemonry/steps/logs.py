@@ -8,9 +8,9 @@ import stat
 import sys
 import time
 
-from .errors import ignored
-from .system import forks, other_threads
-from .system.closing import close, put
+from ..errors import ignored
+from ..system import forks, other_threads
+from ..system.closing import close, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

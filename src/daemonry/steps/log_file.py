@@ -10,14 +10,14 @@ import os
 import stat
 from contextlib import contextmanager
 
-from .system.closing import close
-from .system.safe_path import ADVICE, reached
+from ..system.closing import close
+from ..system.safe_path import ADVICE, reached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .system.safe_path import Place
+    from ..system.safe_path import Place
 
 # O_NOCTTY: a terminal named as a log must not become the controlling terminal of a session leader.
 # O_NONBLOCK, until it is open: a FIFO that nobody reads, or writes, or another's lease on the file, must not hold a
