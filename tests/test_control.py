@@ -15,7 +15,8 @@ import pytest
 
 from control_programs import BECOME, sleeping, started
 from daemonry import control
-from daemonry.pidfile import PIDFileError, PIDLockFile
+from daemonry.pidfile import PIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError
 from harness.probe import facts_of
 from harness.size import times
 from harness.waiting import wait_for

@@ -21,7 +21,8 @@ from control_programs import (  # noqa: F401 - three are fixtures
     stop_by,
 )
 from daemonry import control
-from daemonry.pidfile import PIDFileError, PIDLockFile
+from daemonry.pidfile import PIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError
 from daemonry.system import process
 from test_pidfile_hostile import HOSTILE, snapshot
 

@@ -114,7 +114,8 @@ def test_a_file_put_in_the_place_of_a_daemon_s_own_finds_nobody(daemons: Daemons
 RECYCLED = """
     {way}
     import errno, os, signal, sys
-    from daemonry import control, kernel_lock
+    from daemonry import control
+    from daemonry.pidfile import kernel_lock
     from daemonry.pidfile import PIDLockFile
     from harness.pids import next_is
     path, end = sys.argv[1], int(sys.argv[2])

@@ -77,8 +77,8 @@ def test_the_programs_own_can_be_named_with_others(daemons: Daemons) -> None:
 # As in a PID namespace of its own, where others can't see whose a pidfile is: then a lock is kept on it as well.
 LOCKING = """
     import contextlib
-    import daemonry.pidfile_on_disk
-    daemonry.pidfile_on_disk._OF_THE_SYSTEM = ""
+    import daemonry.pidfile.on_disk
+    daemonry.pidfile.on_disk._OF_THE_SYSTEM = ""
     lock = daemonry.PIDLockFile(path("pid"))
 """
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemonry import doctor, kernel_lock
+from daemonry import doctor
 from daemonry.doctor import reading
+from daemonry.pidfile import kernel_lock
 from harness.probe import facts_of
 from harness.waiting import wait_for
 from pidfile_programs import said, unshared

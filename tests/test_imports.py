@@ -74,8 +74,8 @@ def test_lockfile_comes_with_the_pidfile(daemons: Daemons) -> None:
 def test_a_start_with_the_path_of_a_pidfile_does_without_lockfile(daemons: Daemons) -> None:
     start = "import daemonry\nwith daemonry.DaemonContext(detach_process=False, pidfile='test.pid'): pass"
     loaded = loaded_by(daemons, start)
-    assert "daemonry.pidfile_lock" in loaded
-    assert loaded.isdisjoint({"lockfile", "daemonry.pidfile_errors", "socket", "threading", "enum", "math"})
+    assert "daemonry.pidfile.lock" in loaded
+    assert loaded.isdisjoint({"lockfile", "daemonry.pidfile.errors", "socket", "threading", "enum", "math"})
 
 
 def test_the_pidfile_module_is_reached_by_the_package_alone(daemons: Daemons) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import kernel_lock
+from daemonry.pidfile import kernel_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def test_a_lock_for_life_is_told_with_its_process_and_no_child_has_it(daemons: D
     daemons.launch(
         """
         import ctypes, os, sys
-        from daemonry import kernel_lock
+        from daemonry.pidfile import kernel_lock
         fd = os.open(sys.argv[1], os.O_RDWR)
         assert kernel_lock.hold(fd) and kernel_lock.hold(fd)
         libc = ctypes.PyDLL(None)
@@ -91,7 +91,7 @@ def test_a_part_of_the_file_that_somebody_locks_counts_as_locked(daemons: Daemon
     daemons.launch(
         """
         import fcntl, os, sys
-        from daemonry import kernel_lock
+        from daemonry.pidfile import kernel_lock
         with open(sys.argv[1], "r+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX, 1, 1 << 40)
             if os.fork() == 0:
@@ -120,7 +120,7 @@ def test_without_locks_of_an_opening_it_is_one_of_the_process(daemons: Daemons, 
         f"""
         import fcntl, os, sys
         {without}
-        from daemonry import kernel_lock
+        from daemonry.pidfile import kernel_lock
         fd = os.open(sys.argv[1], os.O_RDWR)
         assert kernel_lock.try_lock(fd)
         if os.fork() == 0:

@@ -13,7 +13,8 @@ import lockfile
 import pytest
 
 import daemonry
-from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDLockFile, TimeoutPIDLockFile
+from daemonry.pidfile import PIDLockFile, TimeoutPIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
 from pidfile_programs import HOLD, TRY, hold
 
 if TYPE_CHECKING:

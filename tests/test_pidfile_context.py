@@ -12,7 +12,8 @@ import lockfile
 import pytest
 
 from daemonry.control import has_crashed
-from daemonry.pidfile import PIDFileLocked, PIDLockFile
+from daemonry.pidfile import PIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileLocked
 from harness.probe import facts_of
 from harness.size import times
 from harness.waiting import wait_for, wait_for_exit
@@ -123,7 +124,7 @@ def test_a_lock_by_the_path_alone_has_its_errors_also_where_nothing_can_be_loade
     launched = daemons.launch(
         """
         import os
-        from daemonry.pidfile_lock import PidfileLock
+        from daemonry.pidfile.lock import PidfileLock
         os.makedirs("root/run")
         os.symlink("elsewhere", "root/run/test.pid")
         lock = PidfileLock("own.pid")

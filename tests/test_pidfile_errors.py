@@ -13,7 +13,8 @@ import lockfile
 import pytest
 
 from daemonry import DaemonAlreadyRunning, DaemonError, DaemonLockTimeout, DaemonStartError
-from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDFileLockTimeout, PIDLockFile, TimeoutPIDLockFile
+from daemonry.pidfile import PIDLockFile, TimeoutPIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked, PIDFileLockTimeout
 from pidfile_programs import unshared
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def test_there_is_nothing_to_read_where_there_is_no_directory(tmp_path: Path) ->
 # Prints what acquire() says, and what is then in the directory.
 REFUSED = """
     import os, sys
-    from daemonry.pidfile import PIDFileError, PIDLockFile
+    from daemonry.pidfile.as_lockfile import PIDFileError
+    from daemonry.pidfile import PIDLockFile
     lock = PIDLockFile(sys.argv[1])
     try:
         lock.acquire()
@@ -206,7 +208,8 @@ def test_a_strangers_file_that_is_held_is_told_as_held(daemons: Daemons) -> None
     said = daemons.launch(
         """
         import sys
-        from daemonry.pidfile import PIDFileLocked, PIDLockFile
+        from daemonry.pidfile.as_lockfile import PIDFileLocked
+        from daemonry.pidfile import PIDLockFile
         lock = PIDLockFile(sys.argv[1])
         for refused in (lock.acquire, lock.break_lock):
             try:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.pidfile import PIDFileError, PIDLockFile
+from daemonry.pidfile import PIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

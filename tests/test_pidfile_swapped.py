@@ -32,7 +32,8 @@ from collections import Counter
 from lockfile import LockError, NotLocked, NotMyLock
 from daemonry import control
 from daemonry.errors import ControlError
-from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
+from daemonry.pidfile import PIDLockFile
 
 control._CHANGING, control._MOST_DOUBTS = 0.01, 2
 every = int(sys.argv[1])
@@ -307,7 +308,8 @@ import json, os, sys
 from collections import Counter
 from daemonry import control
 from daemonry.errors import ControlError
-from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDLockFile
+from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
+from daemonry.pidfile import PIDLockFile
 control._CHANGING, control._MOST_DOUBTS = 0.01, 2
 path, rounds = sys.argv[1], int(sys.argv[2])
 answers = Counter()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import seal
+from daemonry.pidfile import seal
 from daemonry.system import process
 from pidfile_programs import HOLD, said, unshared
 
@@ -98,7 +98,7 @@ def test_who_may_write_to_the_file_and_does_not_own_it_cannot_seal_it(daemons: D
     daemons.launch(
         """
         import os
-        from daemonry import seal
+        from daemonry.pidfile import seal
         fd = os.open("test.pid", os.O_RDWR | os.O_CREAT, 0o644)
         here = os.open(".", os.O_RDONLY)
         os.setuid(65534)

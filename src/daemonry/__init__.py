@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .context import DaemonContext
     from .control import find
     from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
-    from .pidfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
+    from .pidfile.as_lockfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
     from .steps.descriptors import own_files
     from .steps.signals import default_signal_map
 
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 _PLACES = {
-    "DaemonAlreadyRunning": "pidfile",
+    "DaemonAlreadyRunning": "pidfile.errors",
     "DaemonContext": "context",
     "DaemonError": "errors",
-    "DaemonLockTimeout": "pidfile",
+    "DaemonLockTimeout": "pidfile.errors",
     "DaemonStartError": "errors",
     "InvalidOption": "errors",
-    "PIDLockFile": "pidfile",
+    "PIDLockFile": "pidfile.as_lockfile",
     "Terminated": "errors",
-    "TimeoutPIDLockFile": "pidfile",
+    "TimeoutPIDLockFile": "pidfile.as_lockfile",
     "default_signal_map": "steps.signals",
     "find": "control",
     "own_files": "steps.descriptors",

@@ -6,9 +6,9 @@ import errno
 import os
 import time
 
-from . import seal
 from .errors import ControlError, NotRunning, StillRunning
-from .pidfile_reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
+from .pidfile import seal
+from .pidfile.reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
 from .system import bare, process
 from .system.record import Record
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Union
 
-    from .pidfile_reading import Place
+    from .pidfile.reading import Place
     from .schedule import Item, Schedule
     from .stopping import Others
 
@@ -302,11 +302,11 @@ def remove_left_over(pidfile: AnyPath | Any) -> bool:
     :param pidfile: a path, or a lock that has a ``path``.
     :raises lockfile.LockFailed: when the file can't be used.
     """
-    from . import pidfile_on_disk
+    from .pidfile import on_disk
 
     path = _path_of(pidfile)
     with opened(path) as found:
         if found is not None and not is_number_alone(found[1]):
             return False
-    with pidfile_on_disk.directory_of(path) as place:
-        return pidfile_on_disk.clear(place, lambda holder: False) is None
+    with on_disk.directory_of(path) as place:
+        return on_disk.clear(place, lambda holder: False) is None

@@ -229,7 +229,7 @@ def _with_what_was_done(failure: messages.Failed) -> str:
 def _class_for(locked: str | None) -> type[DaemonStartError]:
     if locked not in ("locked", "timeout"):
         return DaemonStartError
-    from .pidfile_errors import DaemonAlreadyRunning, DaemonLockTimeout
+    from .pidfile.errors import DaemonAlreadyRunning, DaemonLockTimeout
 
     return DaemonLockTimeout if locked == "timeout" else DaemonAlreadyRunning
 

@@ -141,7 +141,7 @@ class Options:
         self._ready_when = ready
         if isinstance(pidfile, (str, bytes)):
             # What open() will take, before: as who makes a lock himself has it by then.
-            from . import pidfile_lock  # noqa: F401
+            from .pidfile import lock as pidfile_lock  # noqa: F401
         self._set_up()
 
     if not TYPE_CHECKING:

@@ -410,14 +410,14 @@ def _can_be_variable(name: Any, value: Any) -> bool:
 
 
 def lock_of(pidfile: Any) -> Any:
-    """Return the lock that the option means: a path is that of a :class:`~daemonry.pidfile_lock.PidfileLock`.
+    """Return the lock that the option means: a path is that of a :class:`~daemonry.pidfile.lock.PidfileLock`.
 
     :raises InvalidOption: when it is a text that can't be a path.
     """
     if not isinstance(pidfile, (str, bytes, os.PathLike)):
         return pidfile
     path = filesystem.text_of(pidfile, "pidfile")
-    from .pidfile_lock import PidfileLock
+    from .pidfile.lock import PidfileLock
 
     return PidfileLock(path)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemonry import PIDLockFile
-from daemonry.pidfile_errors import PIDFileError
+from daemonry.pidfile.errors import PIDFileError
 from faults.children import Child, are_gone, fork_server, kill_rest
 from faults.ear import Ear
 from faults.tapping import attach_to

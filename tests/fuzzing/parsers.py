@@ -17,8 +17,8 @@ import atheris
 with atheris.instrument_imports(include=["daemonry"]):
     from daemonry import messages, schedule, sd_listen, sd_notify
     from daemonry.errors import ControlError
-    from daemonry.pidfile import PIDFileError
-    from daemonry.pidfile_reading import fault_of, is_number_alone, pid_in, writer
+    from daemonry.pidfile.as_lockfile import PIDFileError
+    from daemonry.pidfile.reading import fault_of, is_number_alone, pid_in, writer
 
 _file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the fuzzer runs
 

@@ -183,7 +183,7 @@ def _pidfile(options: argparse.Namespace) -> Any:
     target = program_options.target_of(options)
     if target is None:
         return None
-    from ..pidfile import PIDLockFile
+    from ..pidfile.as_lockfile import PIDLockFile
 
     return PIDLockFile(target.pidfile)
 

@@ -7,8 +7,8 @@ import os
 import stat
 from contextlib import suppress
 
-from .. import kernel_lock
-from ..pidfile_reading import holder_of, opened, pid_in
+from ..pidfile import kernel_lock
+from ..pidfile.reading import holder_of, opened, pid_in
 from ..system.record import Record
 from .open_file import DELETED
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from ..pidfile_reading import Holder
+    from ..pidfile.reading import Holder
     from .open_file import Descriptor
 
 

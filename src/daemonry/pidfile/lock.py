@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import time
 
-from .pidfile_on_disk import Held, clear, directory_of, is_own, prepare_for_change, publish, withdraw
-from .pidfile_reading import Holder, Place, holder_of, opened, pid_in
-from .system import process
-from .system.forks import give_up_in_children
-from .system.hold import signals_held_off
+from ..system import process
+from ..system.forks import give_up_in_children
+from ..system.hold import signals_held_off
+from .on_disk import Held, clear, directory_of, is_own, prepare_for_change, publish, withdraw
+from .reading import Holder, Place, holder_of, opened, pid_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, TypeVar, Union
 
-    from .pidfile_errors import PIDFileLocked
+    from .errors import PIDFileLocked
 
     Self = TypeVar("Self", bound="PidfileLock")
     AnyPath = Union[str, bytes, PathLike[str], PathLike[bytes]]
@@ -68,7 +68,7 @@ class PidfileLock:
         patience = max(0.0, (self.timeout if timeout is None else timeout) or 0.0)
         holder = _persist(self._take, patience)
         if holder is not None:
-            from .pidfile_errors import PIDFileLocked, PIDFileLockTimeout
+            from .errors import PIDFileLocked, PIDFileLockTimeout
 
             raise (PIDFileLockTimeout if patience else PIDFileLocked)(self.path, holder.pid, holder=str(holder))
 
@@ -125,7 +125,7 @@ class PidfileLock:
         :raises PIDFileLocked: when a living process holds it.
         :raises PIDFileError: when the file can't be used.
         """
-        from .pidfile_errors import PIDFileLocked
+        from .errors import PIDFileLocked
 
         if self._mine() is not None:
             raise PIDFileLocked(self.path, os.getpid(), "; it is this process's own")
@@ -156,7 +156,7 @@ class PidfileLock:
         """
         held = self._mine()
         if held is not None:
-            from . import pidfile_errors  # noqa: F401  # which release() could not load any more
+            from . import errors  # noqa: F401  # which release() could not load any more
 
             prepare_for_change(self.path, held)
 
@@ -181,7 +181,7 @@ class PidfileLock:
         holder = None if (self.timeout or 0) > 0 else self._holder_in_sight()
         if holder is None or not holder.certain or self._is_left_by_us(holder) or _least_patience(holder):
             return None
-        from .pidfile_errors import PIDFileLocked
+        from .errors import PIDFileLocked
 
         return PIDFileLocked(self.path, holder.pid, holder=str(holder))
 

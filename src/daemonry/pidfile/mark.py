@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from .system.closing import close
+from ..system.closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .pidfile_reading import Place
+    from .reading import Place
 
 _MODE = 0o644
 

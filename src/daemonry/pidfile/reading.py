@@ -11,12 +11,13 @@ import stat
 import time
 from contextlib import contextmanager
 
-from . import kernel_lock, pidfile_mark, seal
-from .system import process
-from .system.closing import close
-from .system.process import Process
-from .system.record import Record
-from .system.safe_path import STANDING, opened_directory
+from ..system import process
+from ..system.closing import close
+from ..system.process import Process
+from ..system.record import Record
+from ..system.safe_path import STANDING, opened_directory
+from . import kernel_lock, seal
+from . import mark as pidfile_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,9 +156,9 @@ def open_at(place: Place, mode: int = os.O_RDONLY) -> int | None:
 
 def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
     """Raise the pidfile's own error for one of the system."""
-    from . import pidfile_errors
+    from . import errors
 
-    pidfile_errors.refuse(path, error, reason)
+    errors.refuse(path, error, reason)
 
 
 def fault_of(fd: int, advice: str) -> str | None:

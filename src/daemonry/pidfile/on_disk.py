@@ -12,12 +12,13 @@ import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 
-from . import pidfile_mark, seal
-from .errors import advice_on
-from .pidfile_reading import Holder, Place, fault_of, holder_of, open_at, opened_at, pid_in, refuse
-from .pidfile_turn import turn_at
-from .system import process
-from .system.closing import close, out_of_reach
+from ..errors import advice_on
+from ..system import process
+from ..system.closing import close, out_of_reach
+from . import mark as pidfile_mark
+from . import seal
+from .reading import Holder, Place, fault_of, holder_of, open_at, opened_at, pid_in, refuse
+from .turn import turn_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def clear(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
         with turn_at(place) as is_mine:
             return _take_away(place, is_ours) if is_mine else Holder(process=None)
     except OSError as error:
-        from .pidfile_errors import PIDFileError
+        from .errors import PIDFileError
 
         if isinstance(error, PIDFileError):
             raise
@@ -124,7 +125,7 @@ def _take_away(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None
             _remove_drafts(place, os.fstat(fd))
         fault = fault_of(fd, "look at it and remove it")
         if fault:
-            from .pidfile_errors import PIDFileError
+            from .errors import PIDFileError
 
             raise PIDFileError(place.path, fault, errno.EPERM)
         found = place.look()
@@ -358,7 +359,7 @@ def _empty(path: str, held: Held, trouble: OSError) -> None:
             if fd is not None and os.path.samestat(os.fstat(fd), held.found):
                 os.ftruncate(fd, 0)
     except OSError:
-        from .pidfile_errors import PIDFileError
+        from .errors import PIDFileError
 
         reason = (
             f"{getattr(trouble, 'reason', trouble.strerror)}; the next start takes it away, once this process has ended"

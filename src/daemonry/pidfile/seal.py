@@ -13,12 +13,12 @@ import os
 import time
 from functools import lru_cache
 
-from .errors import ignored
-from .system import process
+from ..errors import ignored
+from ..system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .system.process import Process
+    from ..system.process import Process
 
 _SECOND = 10**9
 # The seconds from 1980, where FAT begins to count, every other one, for it counts no finer: some 329 million, a prime.

@@ -7,8 +7,8 @@ import os
 
 from lockfile import AlreadyLocked, LockFailed, LockTimeout
 
-from .errors import DaemonError, DaemonStartError, advice_on
-from .system import process
+from ..errors import DaemonError, DaemonStartError, advice_on
+from ..system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

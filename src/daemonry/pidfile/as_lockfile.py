@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from lockfile import LockBase
 
-from .pidfile_errors import (
-    DaemonAlreadyRunning,
-    DaemonLockTimeout,
-    PIDFileError,
-    PIDFileLocked,
-    PIDFileLockTimeout,
-)
-from .pidfile_lock import PidfileLock, require_seconds
+from .errors import DaemonAlreadyRunning, DaemonLockTimeout, PIDFileError, PIDFileLocked, PIDFileLockTimeout
+from .lock import PidfileLock, require_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .pidfile_lock import AnyPath
+    from .lock import AnyPath
 
 __all__ = [
     "DaemonAlreadyRunning",

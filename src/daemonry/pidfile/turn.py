@@ -11,14 +11,14 @@ import os
 import stat
 from contextlib import contextmanager
 
+from ..system.closing import close
 from . import kernel_lock
-from .system.closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .pidfile_reading import Place
+    from .reading import Place
 
 _MODE = 0o600
 
