@@ -15,7 +15,7 @@ import socket
 import sys
 
 from daemonry import DaemonContext, DaemonStartError, PIDLockFile
-from daemonry.watchdog import feed
+from daemonry.manager.watchdog import feed
 
 
 def say(text):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.service_manager import program_of
+from daemonry.manager.starter import program_of
 from harness import managers
 from harness.probe import facts_of, status_of
 from harness.waiting import wait_for

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.journal import JournalFormatter, is_read_by_journal, priority_of
+from daemonry.manager.journal import JournalFormatter, is_read_by_journal, priority_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import sd_listen
+from daemonry.manager import listen as sd_listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ os.execve(sys.executable, [sys.executable, *sys.argv[2:]], {**os.environ, **vari
 REPORT = """
 import os, subprocess, sys
 from daemonry import DaemonContext
-from daemonry.sd_listen import listen_fds
+from daemonry.manager.listen import listen_fds
 def seen(pairs):
     return [(name, each.getsockname()[0] if each.family == 2 else each.type.name) for name, each in pairs]
 with DaemonContext({options}) as context:
@@ -70,7 +70,7 @@ def test_what_has_no_name_is_called_unknown(daemons: Daemons) -> None:
 def test_without_a_context_they_are_given_as_well(daemons: Daemons) -> None:
     said = activated(
         daemons,
-        "import os\nfrom daemonry.sd_listen import listen_fds\n"
+        "import os\nfrom daemonry.manager.listen import listen_fds\n"
         "print([name for name, _ in listen_fds()], listen_fds(), 'LISTEN_FDS' in os.environ)",
         "web:log:pipe",
     )

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import sd_notify
-from daemonry.sd_notify import Manager, manager_at
+from daemonry.manager import notify as sd_notify
+from daemonry.manager.notify import Manager, manager_at
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import service_manager
-from daemonry.service_manager import Facts, Starter
+from daemonry.manager import starter as service_manager
+from daemonry.manager.starter import Facts, Starter
 from harness.waiting import read_json, wait_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ IN_CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc")
 
 SAY_WHO = """
     import os, sys
-    from daemonry import DaemonContext, service_manager
+    from daemonry import DaemonContext
+    from daemonry.manager import starter as service_manager
     from harness.probe import publish
     here, first = os.getcwd(), os.getpid()
     starter = service_manager.who_started(service_manager.OwnFacts(os.getpid()))

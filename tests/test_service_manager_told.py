@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import sd_listen
+from daemonry.manager import listen as sd_listen
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:

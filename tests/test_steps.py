@@ -24,7 +24,8 @@ UNSEEN = ("check_options", "leave_init", *(() if os.geteuid() == 0 else ("change
 # Every step's effect is one that no other step has, so that it shows whether just this one was taken.
 ATTEMPTS = """
     import ctypes, fcntl, json, logging.handlers, os, pwd, resource, signal, socket, sys
-    from daemonry import DaemonContext, DaemonStartError, PIDLockFile, sd_notify
+    from daemonry import DaemonContext, DaemonStartError, PIDLockFile
+    from daemonry.manager import notify as sd_notify
     from harness.probe import publish
 
     sd_notify.PATIENCE = 0.001  # nobody reads what the manager is told until the process has ended

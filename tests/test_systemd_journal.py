@@ -52,7 +52,7 @@ def test_both_streams_of_a_service_stay_the_journal_s(units: Units) -> None:
         """
         import os, sys
         from daemonry import DaemonContext
-        from daemonry.journal import is_read_by_journal
+        from daemonry.manager.journal import is_read_by_journal
         before = [os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)]
         with DaemonContext():
             print("printed", before == [os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)], before[0])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.sd_notify import Manager
-from daemonry.watchdog import feed, feeding
+from daemonry.manager.notify import Manager
+from daemonry.manager.watchdog import feed, feeding
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:

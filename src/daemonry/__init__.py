@@ -40,18 +40,27 @@ _PLACES = {
     "find": "control",
     "own_files": "steps.descriptors",
 }
+_ROOMS = ("control", "manager", "pidfile")
 
 
 # Imported when asked for: a context without a pidfile has no use for the package lockfile, which brings socket and
 # threading along, and who only asks after a daemon has none for the context.
 def __getattr__(name: str) -> object:
     if name in _PLACES:
-        return getattr(_room(_PLACES[name]), name)
-    if name in ("pidfile", "control"):
-        return _room(name)
+        return getattr(_imported(_PLACES[name]), name)
+    if name in _ROOMS:
+        return _imported(name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS, "__version__"])
+
+
 # Not by the package importlib, whose own imports cost as much as some files of this one.
-def _room(name: str) -> object:
-    return __import__(f"{__name__}.{name}", fromlist=["*"])
+def _imported(place: str) -> object:
+    return __import__(f"{__name__}.{place}", fromlist=["*"])

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from typing import Any
 
-    from . import sd_listen
+    from .manager import listen
+    from .manager.notify import Manager
     from .plan import PlannedStep
-    from .sd_notify import Manager
 
 
 class Ready(str):
@@ -107,7 +107,7 @@ class Body(Options):
 
         Without a manager, and in a process that the daemon has forked, telling does nothing.
         """
-        from .sd_notify import Manager
+        from .manager.notify import Manager
 
         return (self._opening.values.manager if self.is_open else None) or Manager(None)
 
@@ -117,23 +117,23 @@ class Body(Options):
         They stay open across the steps, whatever becomes of the environment. From now on they are the caller's, and
         close-on-exec; a second call returns nothing, and so does a context that is not open.
         """
-        from . import sd_listen
+        from .manager import listen
 
-        return sd_listen.sockets(self._take_given(sd_listen.is_socket))
+        return listen.sockets(self._take_given(listen.is_socket))
 
     def listen_files(self) -> list[tuple[str, int]]:
         """Return what else it gave, as descriptors: fifos, or what ``service_manager.store`` had it keep."""
-        from . import sd_listen
+        from .manager import listen
 
-        return sd_listen.files(self._take_given(lambda fd: not sd_listen.is_socket(fd)))
+        return listen.files(self._take_given(lambda fd: not listen.is_socket(fd)))
 
-    def _take_given(self, is_wanted: Callable[[int], bool]) -> sd_listen.Given:
+    def _take_given(self, is_wanted: Callable[[int], bool]) -> listen.Given:
         opening = self._opening
         if not (opening.is_open or opening.is_opening):
             return ()
-        from . import sd_listen
+        from .manager import listen
 
-        sd_listen.forget(os.environ)
+        listen.forget(os.environ)
         taken = tuple(each for each in opening.values.given if is_wanted(each[1]))
         opening.values.given = tuple(each for each in opening.values.given if each not in taken)
         return taken

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from . import service_manager
 from .errors import InvalidOption
+from .manager import starter as service_manager
 from .steps import core_limit, descriptors, filesystem, identity, signals, streams
 from .system import bare, forks
 from .system.record import Record, once
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
     from typing import Any
 
+    from .manager.notify import Manager
     from .options import Options
-    from .sd_notify import Manager
     from .steps.copies import Copies
     from .steps.streams import Stream
     from .steps.terminal import Terminal
@@ -203,9 +203,9 @@ class Plan:
         """The names and numbers of the descriptors that a service manager gave."""
         if "LISTEN_PID" not in self.facts.environment:
             return ()
-        from . import sd_listen
+        from .manager import listen
 
-        return sd_listen.given(self.facts.environment, self.facts.pid)
+        return listen.given(self.facts.environment, self.facts.pid)
 
     @once
     def leaving_init(self) -> LeavingInit:

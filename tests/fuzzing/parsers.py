@@ -15,8 +15,10 @@ import tempfile
 import atheris
 
 with atheris.instrument_imports(include=["daemonry"]):
-    from daemonry import messages, schedule, sd_listen, sd_notify
+    from daemonry import messages, schedule
     from daemonry.errors import ControlError
+    from daemonry.manager import listen as sd_listen
+    from daemonry.manager import notify as sd_notify
     from daemonry.pidfile.as_lockfile import PIDFileError
     from daemonry.pidfile.reading import fault_of, is_number_alone, pid_in, writer
 

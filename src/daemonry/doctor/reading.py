@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
-from .. import service_manager
+from ..manager import starter as service_manager
 from ..system import process
 from . import pidfile_search
 from .finding import Untold

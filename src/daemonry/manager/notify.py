@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
-from .system.closing import close
+from ..system.closing import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

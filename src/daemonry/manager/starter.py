@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import stat
 
-from .errors import ignored
-from .system import bare
-from .system.closing import close
-from .system.record import Record, once
+from ..errors import ignored
+from ..system import bare
+from ..system.closing import close
+from ..system.record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .sd_notify import Manager
+    from .notify import Manager
 
 # Who keeps a program in the foreground. Not monit, which starts programs that detach, and waits until they have.
 _SUPERVISORS = ("supervisord", "runsv", "s6-supervise", "supervise", "supervise-daemon", "circusd", "perpd", "dinit")
@@ -90,7 +90,7 @@ def program_of(pid: int) -> str:
 
 
 def _name_without_proc(pid: int) -> str:
-    from .system import process
+    from ..system import process
 
     found = process.look(pid)
     return "" if found is None else found.name
@@ -197,6 +197,6 @@ def manager_of(starter: Starter, facts: Facts | OwnFacts) -> Manager | None:
     # Whoever is a service, as supervisord may be, gives what systemd has told it to all that it starts.
     if starter.name is None or _is_said_to_another(facts):
         return None
-    from .sd_notify import manager_at
+    from .notify import manager_at
 
     return manager_at(facts.environment, facts.pid)

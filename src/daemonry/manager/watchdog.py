@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .context import DaemonContext
+    from ..context import DaemonContext
 
 # Of the time that the manager waits. sd_watchdog_enabled(3) asks for a half; a busy machine wants some more air.
 _PART = 1 / 3
