@@ -57,8 +57,8 @@ class Context(daemonry.DaemonContext):
 
 # Patience for those who don't end when they are asked to, so that a test needn't wait the real five seconds.
 IMPATIENT = """
-import daemonry.launcher, daemonry.witness
-daemonry.launcher.GRACE = daemonry.witness.GRACE = 0.2
+import daemonry.launch.launcher, daemonry.launch.witness
+daemonry.launch.launcher.GRACE = daemonry.launch.witness.GRACE = 0.2
 """
 
 

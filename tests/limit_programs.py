@@ -48,7 +48,7 @@ HOGGING = """
 _SWEEP = """
     import gc, json, linecache, os, resource, select, signal, sys, syslog, time, traceback
     import daemonry
-    from daemonry import failures, launcher, witness
+    from daemonry.launch import failures, launcher, witness
     from daemonry.steps import log_file, telling  # loaded by those who need them
 
     HERE = os.getcwd()

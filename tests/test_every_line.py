@@ -22,12 +22,13 @@ pytestmark = pytest.mark.reliability("Signals at every call")
 # the process in question runs, sends itself the signal: its handler raises right there.
 PROGRAM = """
 import contextlib, ctypes, json, os, signal, sys, syslog, time, traceback
-import daemonry.at_exit, daemonry.audience, daemonry.body, daemonry.context, daemonry.opening
-from daemonry import DaemonContext, PIDLockFile, failures, launcher, witness
+import daemonry.launch.at_exit, daemonry.launch.audience, daemonry.body, daemonry.context, daemonry.opening
+from daemonry import DaemonContext, PIDLockFile
+from daemonry.launch import failures, launcher, witness
 from daemonry.steps import telling
 
 HERE = os.getcwd()
-SOURCES = {each.__file__ for each in (daemonry.at_exit, daemonry.audience, daemonry.opening)}
+SOURCES = {each.__file__ for each in (daemonry.launch.at_exit, daemonry.launch.audience, daemonry.opening)}
 DOORS = {(daemonry.context.__file__, name) for name in ("__enter__", "open", "__exit__")}
 DOORS.add((daemonry.body.__file__, "close"))
 SIGNAL = getattr(signal, sys.argv[1])

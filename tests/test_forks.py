@@ -298,7 +298,7 @@ def test_a_worker_whom_the_launcher_may_not_end_is_named(daemons: Daemons, ordin
     """It has become another user's process: an unprivileged launcher's SIGKILL does not reach it."""
     before = """
         import json, pwd
-        daemonry.launcher.DYING = daemonry.witness.DYING = 0.2
+        daemonry.launch.launcher.DYING = daemonry.launch.witness.DYING = 0.2
         user = pwd.getpwnam("nobody").pw_uid
         def gain():
             if os.path.exists("working"):

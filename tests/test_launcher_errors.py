@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import daemonry
-from daemonry import failures, messages
 from daemonry.errors import DaemonError, DaemonStartError, DaemonTraceback, InvalidOption, Terminated
-from daemonry.launcher import Outcome
+from daemonry.launch import failures, messages
+from daemonry.launch.launcher import Outcome
 from daemonry.pidfile import DaemonAlreadyRunning, DaemonLockTimeout
 from harness.waiting import read_json
 from launcher_programs import failing

@@ -343,7 +343,7 @@ def test_a_daemon_that_becomes_another_program_before_it_is_ready_has_failed_at_
 
 
 def test_a_daemon_that_closes_the_pipes_and_lives_on_is_not_waited_for(daemons: Daemons) -> None:
-    before = IMPATIENT + "daemonry.launcher.DYING = 0.2"
+    before = IMPATIENT + "daemonry.launch.launcher.DYING = 0.2"
     told = start(daemons, failing("os.closerange(3, 200); signal.pause()", before=before, place="body"))
     said(told)
     assert told["message"].startswith("the daemon has closed the pipe by which it would say that it is ready")
@@ -399,7 +399,7 @@ def test_a_launcher_that_cannot_load_what_sees_to_the_start_ends_it(daemons: Dae
         import sys
         import daemonry
 
-        sys.modules["daemonry.launcher"] = None
+        sys.modules["daemonry.launch.launcher"] = None
         try:
             with daemonry.DaemonContext(detach_process=True, ready="manual") as context:
                 context.wait()

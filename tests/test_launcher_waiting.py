@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from harness.daemons import Daemons
 
 FORGOTTEN = """
-    import daemonry.launcher
-    daemonry.launcher.PATIENCE = 0.2
+    import daemonry.launch.launcher
+    daemonry.launch.launcher.PATIENCE = 0.2
     class Waiting(Context):
         def begin_work(self):
             if PLACE == "step":

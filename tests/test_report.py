@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry import messages, report
+from daemonry.launch import messages, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

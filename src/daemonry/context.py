@@ -6,8 +6,8 @@ import os
 import sys
 
 from .body import Body, show_the_program_only
-from .detach import detach
 from .errors import InvalidOption, Terminated, ignored
+from .launch.detach import detach
 from .opening import CLOSED, OPEN, OPENING, Opening
 from .plan import require_forkable
 from .steps import core_limit, descriptors, filesystem, signals, streams, uncaught
@@ -120,10 +120,10 @@ class DaemonContext(Body):
     def leave_init(self) -> None:
         """As process 1 of a container: fork, and go on in the child; process 1 stays, reaps, and passes signals on."""
         if self._opening.values.leaving_init.leave:
-            from . import container
+            from .launch import init
 
             with signals_held_off():
-                container.leave_init(descriptors.close_all_except)
+                init.leave_init(descriptors.close_all_except)
                 self._opening.goes_on_here()
             self._opening.values.address_sockets_to_this_process()
 
@@ -141,7 +141,7 @@ class DaemonContext(Body):
             self._say_what_it_waits_for,
         )
         if outcome is not None:
-            from . import failures
+            from .launch import failures
 
             raise failures.error_of(outcome)
         self._opening.values.address_sockets_to_this_process()
@@ -153,7 +153,7 @@ class DaemonContext(Body):
         if hasattr(type(lock), "refusal") and "lock_pidfile" in self.steps and not self._opening.foreign:
             refusal = lock.refusal()
             if refusal is not None:
-                from . import failures
+                from .launch import failures
 
                 raise failures.refused("lock_pidfile", refusal)
 
@@ -330,7 +330,7 @@ class DaemonContext(Body):
 
 
 def _load_what_failing_takes(stderr_discarded: bool) -> None:
-    from . import failures, witness
+    from .launch import failures, witness
     from .steps import logs, telling  # noqa: F401
 
     failures.prepare()

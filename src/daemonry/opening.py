@@ -1,6 +1,6 @@
 """One opening of a context: the steps are taken, what they took is given back, and whoever waits is told.
 
-It is in one of these stages, in the process that opens the context; :class:`~daemonry.audience.Audience` tells.
+It is in one of these stages, in the process that opens the context; :class:`~daemonry.launch.audience.Audience` tells.
 
 ========== =============================================== ============================================
 stage      begins when                                     an exception that ends it is told to
@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 
-from .at_exit import AtExit
-from .audience import Audience
 from .errors import DaemonStartError, Terminated, start_error_in_brief
+from .launch.at_exit import AtExit
+from .launch.audience import Audience
 from .plan import Plan
 from .system import forks
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .body import Body
-    from .detach import Tie
+    from .launch.detach import Tie
 
 STAGES = OPENING, OPEN, READY, CLOSING, CLOSED = ("opening", "open", "ready", "closing", "closed")
 _FORKING = ("leave_init", "detach")
@@ -316,7 +316,7 @@ class Opening:
 
     def _start_error(self, error: BaseException, then: BaseException | None) -> DaemonStartError:
         try:
-            from . import failures
+            from .launch import failures
         except Exception:  # no descriptor is left to read the module by
             return start_error_in_brief(self.step, error)
         return failures.start_error(self.step, error, then)

@@ -15,8 +15,9 @@ import tempfile
 import atheris
 
 with atheris.instrument_imports(include=["daemonry"]):
-    from daemonry import messages, schedule
+    from daemonry import schedule
     from daemonry.errors import ControlError
+    from daemonry.launch import messages
     from daemonry.manager import listen as sd_listen
     from daemonry.manager import notify as sd_notify
     from daemonry.pidfile.as_lockfile import PIDFileError

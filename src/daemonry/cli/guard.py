@@ -13,7 +13,7 @@ import subprocess
 import time
 from contextlib import suppress
 
-from ..report import DYING, GRACE, pipe
+from ..launch.report import DYING, GRACE, pipe
 from ..schedule import number_of
 from ..steps.descriptors import close_all_except
 from ..stopping import deliver, go_on

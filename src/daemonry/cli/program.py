@@ -8,8 +8,8 @@ import os
 import signal
 
 from ..context import DaemonContext
-from ..messages import Failed
-from ..report import pipe
+from ..launch.messages import Failed
+from ..launch.report import pipe
 from ..steps.signals import name_of
 from ..system import process
 from ..system.forks import fork

@@ -7,7 +7,7 @@ import select
 import signal
 from contextlib import suppress
 
-from ..report import pipe
+from ..launch.report import pipe
 from ..steps.descriptors import close_all_except
 from ..system import process
 from ..system.forks import fork

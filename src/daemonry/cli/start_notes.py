@@ -6,7 +6,7 @@ import mmap
 import os
 import struct
 
-from ..messages import printable
+from ..launch.messages import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from ..report import pipe
+from ..launch.report import pipe
 from ..schedule import number_of
 from ..steps.signals import name_of
 from ..system import libc, process

@@ -12,11 +12,11 @@ import os
 import signal
 from contextlib import suppress
 
+from ..system import bare
+from ..system.closing import close
+from ..system.forks import fork
+from ..system.hold import children_kept, signals_held_off
 from .report import pipe
-from .system import bare
-from .system.closing import close
-from .system.forks import fork
-from .system.hold import children_kept, signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import sys
 
+from ..errors import ignored
+from ..system import bare
+from ..system.closing import above_two, close
+from ..system.forks import fork, give_up_in_children
+from ..system.hold import children_kept, signals_held_off
 from . import report
-from .errors import ignored
-from .system import bare
-from .system.closing import above_two, close
-from .system.forks import fork, give_up_in_children
-from .system.hold import children_kept, signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Tie:
         witness = bare.getppid() if until_adopted else None
         self._let_go()
         if witness is not None:
-            from .system import process
+            from ..system import process
 
             process.wait_for_exit(witness, report.GRACE)
 
@@ -243,7 +243,7 @@ def _adopt_orphans() -> bool:
     """
     if "ctypes" not in sys.modules:
         return False
-    from .system import libc
+    from ..system import libc
 
     control = libc.prctl()
     if control is None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from .errors import Terminated, ignored
-from .steps import streams
+from ..errors import Terminated, ignored
+from ..steps import streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from .opening import Opening
+    from ..opening import Opening
 
 
 class Audience:
@@ -46,8 +46,8 @@ class Audience:
         error = values.manager.tell(READY=1, **main)
         if error is not None:
             # The daemon is up all the same, but the manager may end it for being late: then its log is to say why.
+            from ..steps import telling
             from . import failures
-            from .steps import telling
 
             message = f"cannot tell the service manager that the daemon is ready: {failures.message_of(error)}"
             telling.tell_and_go_on(message, error, values.stderr_discarded)
@@ -124,11 +124,11 @@ class Audience:
 
         failure = failures.failed(step, error, then)
         if not tie.failed(failure) and not self._is_logged:
-            from .steps import telling
+            from ..steps import telling
 
             telling.tell(failure.message, error, self._opening.values.stderr_discarded)
         if "logging" in sys.modules:
-            from .steps import logs
+            from ..steps import logs
 
             logs.flush()
         streams.flush()
@@ -154,15 +154,15 @@ class Audience:
         # Whoever stays in the foreground is shown by Python as well what has ended it.
         if self._opening.tie is None:
             with ignored(ImportError, OSError):  # no descriptor is left to read it by: then it is told twice
-                from .steps import telling_once
+                from ..steps import telling_once
 
                 return telling_once.tell_of_end
-        from .steps import telling
+        from ..steps import telling
 
         return telling.tell_of_end
 
     def _log(self, what: str, error: BaseException) -> None:
+        from ..steps import telling
         from . import failures
-        from .steps import telling
 
         telling.tell(f"{what}{failures.message_of(error)}", error, self._opening.values.stderr_discarded)

@@ -1,12 +1,12 @@
-"""How a daemon tells its launcher: lines of text on a pipe, each written whole; see :mod:`daemonry.messages`."""
+"""How a daemon tells its launcher: lines of text on a pipe, each written whole; see :mod:`daemonry.launch.messages`."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-from .system import bare
-from .system.closing import above_two, close
+from ..system import bare
+from ..system.closing import above_two, close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

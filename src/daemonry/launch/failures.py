@@ -6,10 +6,10 @@ import errno
 import os
 import sys
 
+from ..errors import DaemonError, DaemonStartError, DaemonTraceback, Terminated, advice_on
+from ..steps import filesystem
+from ..steps.signals import name_of
 from . import messages
-from .errors import DaemonError, DaemonStartError, DaemonTraceback, Terminated, advice_on
-from .steps import filesystem
-from .steps.signals import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def prepare() -> None:
     import ast  # noqa: F401
     import tokenize  # noqa: F401
 
-    from .steps import telling_once  # noqa: F401
-    from .system import advice, frames
+    from ..steps import telling_once  # noqa: F401
+    from ..system import advice, frames
 
     messages.prepare()
 
@@ -80,7 +80,7 @@ def _place_of(error: OSError) -> str:
     if error.filename is not None or not _is_in_words_of_the_system(error.strerror, error.errno):
         return ""
     try:
-        from .system import frames
+        from ..system import frames
 
         return frames.place_of(error)
     except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
@@ -93,7 +93,7 @@ def _is_in_words_of_the_system(text: str | None, number: int | None) -> bool:
 
 def _advice_on(error: OSError) -> str:
     try:
-        from .system import advice
+        from ..system import advice
     except Exception:  # as above
         return advice_on(error)
     return advice.on(error, filesystem.left())
@@ -110,7 +110,7 @@ def _text_of(error: BaseException) -> str:
 def _traceback_of(error: BaseException) -> tuple[str | None, bool]:
     """Return the text of a traceback, and whether it is of the program's own code."""
     try:
-        from .system import frames
+        from ..system import frames
 
         return frames.text_of(error)
     except Exception:  # no descriptor is left to read the module by: the error itself is told all the same
@@ -229,7 +229,7 @@ def _with_what_was_done(failure: messages.Failed) -> str:
 def _class_for(locked: str | None) -> type[DaemonStartError]:
     if locked not in ("locked", "timeout"):
         return DaemonStartError
-    from .pidfile.errors import DaemonAlreadyRunning, DaemonLockTimeout
+    from ..pidfile.errors import DaemonAlreadyRunning, DaemonLockTimeout
 
     return DaemonLockTimeout if locked == "timeout" else DaemonAlreadyRunning
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+from ..errors import advice_on, ignored
+from ..system import bare, process
+from ..system.closing import put
+from ..system.process import program_become
 from . import messages, report
-from .errors import advice_on, ignored
 from .report import DYING, FAILING, GRACE, READY
-from .system import bare, process
-from .system.closing import put
-from .system.process import program_become
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

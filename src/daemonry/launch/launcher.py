@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+from ..errors import ignored
+from ..system import bare
+from ..system.closing import close
+from ..system.hold import EVERY_SIGNAL
+from ..system.record import Record
 from . import messages
-from .errors import ignored
 from .report import DYING, GRACE
-from .system import bare
-from .system.closing import close
-from .system.hold import EVERY_SIGNAL
-from .system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Launcher:
         """Wait until the witness has ended: the pipe tells it, unless a process of the program's still has that."""
         if self._heard_all or self._await_end(min(patience, _UNDISTURBED)):
             return True
-        from .system import process
+        from ..system import process
 
         return process.wait_for_exit(self._witness, patience)
 
@@ -170,7 +170,7 @@ class Launcher:
 
     def _signal_of_witness(self) -> int | None:
         """Return which signal has killed the witness; its pipe is closed a moment before it can be waited for."""
-        from .system import process
+        from ..system import process
 
         if not hasattr(os, "waitid") or not process.wait_for_exit(self._witness, _ROUND):
             return None
@@ -213,7 +213,7 @@ class Launcher:
     def _forget(self) -> None:
         if self._ended is not None:
             self._survivors += self._ended.survivors
-            from .system import process
+            from ..system import process
 
             # It leaves by itself now, and may have something to write before, such as what coverage has measured.
             process.wait_for_exit(self._witness, DYING)

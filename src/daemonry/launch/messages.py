@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .system.record import Record
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 
-from .steps import streams
+from ..steps import streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from .steps.streams import Stream
+    from ..steps.streams import Stream
 
 
 class AtExit:
