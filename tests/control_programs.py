@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.pidfile import kernel_lock
 from harness.probe import facts_of, status_of
 from harness.waiting import wait_for

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry import stopping
 from daemonry.cli import belonging
+from daemonry.control import stopping
 from daemonry.errors import ControlError, StillRunning
 from daemonry.system import process
 from harness.waiting import is_alive, wait_for, wait_for_exit

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from control_programs import DEAF
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.pidfile import PIDLockFile
 from harness.waiting import wait_for, wait_for_exit
 from pidfile_programs import HOLD, TRY, hold, said, unshared
@@ -127,7 +127,7 @@ def test_a_clock_that_leaps_within_a_start_neither_ends_it_nor_hides_the_daemon(
 ASK = (
     PRELUDE
     + """
-    from daemonry import control
+    from daemonry.control import daemon as control
     found = control.find("pid")
     print(found and found.pid)
 """

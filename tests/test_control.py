@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from control_programs import BECOME, sleeping, started
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.pidfile import PIDLockFile
 from daemonry.pidfile.as_lockfile import PIDFileError
 from harness.probe import facts_of
@@ -201,7 +201,7 @@ def test_a_daemon_finds_itself_and_its_lock_stays(daemons: Daemons, path: Path) 
     launched = daemons.launch(
         """
         import os, sys
-        from daemonry import control
+        from daemonry.control import daemon as control
         from daemonry.pidfile import PIDLockFile
         with PIDLockFile(sys.argv[1]) as lock:
             for _ in range(2):
@@ -218,7 +218,8 @@ def test_a_daemon_finds_itself_and_its_lock_stays(daemons: Daemons, path: Path) 
 
 CROWD = """
     import collections, errno, json, os, signal, sys
-    from daemonry import DaemonContext, control
+    from daemonry import DaemonContext
+    from daemonry.control import daemon as control
     from daemonry.pidfile import PIDLockFile
     path = sys.argv[1]
     going, answers = os.pipe(), os.pipe()
@@ -306,7 +307,7 @@ def test_a_file_that_this_user_may_not_read_is_told_of(daemons: Daemons) -> None
     launched = daemons.launch(
         """
         import errno, sys
-        from daemonry import control
+        from daemonry.control import daemon as control
         try:
             control.find(sys.argv[1])
         except control.ControlError as error:

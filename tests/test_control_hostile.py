@@ -20,7 +20,7 @@ from control_programs import (  # noqa: F401 - three are fixtures
     started,
     stop_by,
 )
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.pidfile import PIDLockFile
 from daemonry.pidfile.as_lockfile import PIDFileError
 from daemonry.system import process

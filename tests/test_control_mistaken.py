@@ -21,7 +21,7 @@ from control_programs import (  # noqa: F401 - three are fixtures
     started,
     stop_by,
 )
-from daemonry import control
+from daemonry.control import daemon as control
 from harness.waiting import wait_for
 from pidfile_programs import unshared
 
@@ -114,7 +114,7 @@ def test_a_file_put_in_the_place_of_a_daemon_s_own_finds_nobody(daemons: Daemons
 RECYCLED = """
     {way}
     import errno, os, signal, sys
-    from daemonry import control
+    from daemonry.control import daemon as control
     from daemonry.pidfile import kernel_lock
     from daemonry.pidfile import PIDLockFile
     from harness.pids import next_is

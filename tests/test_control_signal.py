@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from control_programs import DAEMON, TELLING, WAYS, started, told
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.system import process
 from harness.daemons import Daemons
 from harness.waiting import wait_for
@@ -76,7 +76,7 @@ def test_a_daemon_that_has_ended_gets_no_signal_nor_does_its_successor(
     program = f"""
         {WAYS[way]}
         import pickle, signal, sys
-        from daemonry import control
+        from daemonry.control import daemon as control
         from daemonry.system import process
         found = pickle.loads(sys.stdin.buffer.read())
         for act in (found.reload, lambda: found.signal(signal.SIGTERM), lambda: found.signal(signal.SIGKILL)):
@@ -125,7 +125,7 @@ def test_another_user_who_may_not_signal_it_is_told_so(daemons: Daemons, way: st
         f"""
         {WAYS[way]}
         import errno, signal, sys
-        from daemonry import control
+        from daemonry.control import daemon as control
         from daemonry.system import process
         found = control.find(sys.argv[1])
         assert found.is_running and not found.wait(0)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from control_programs import DAEMON, DEAF, TELLING, started, told
-from daemonry import control
+from daemonry.control import daemon as control
+from daemonry.control.schedule import parse
 from daemonry.errors import DaemonError
-from daemonry.schedule import parse
 from harness.probe import status_of
 from harness.size import times
 from harness.waiting import is_alive, wait_for
@@ -252,7 +252,7 @@ def test_without_pidfds_stop_and_wait_work_by_looking_again_and_again(daemons: D
         """
         import os, signal, subprocess, sys, threading, time
         del os.pidfd_open
-        from daemonry import control
+        from daemonry.control import daemon as control
         found = control.find(sys.argv[1])
         assert found.is_running
         found.reload()
@@ -285,7 +285,7 @@ def test_a_child_that_is_a_zombie_has_ended(daemons: Daemons, path: Path) -> Non
     daemons.launch(
         """
         import os, signal, sys
-        from daemonry import control
+        from daemonry.control import daemon as control
         from daemonry.pidfile import PIDLockFile
         up = os.pipe()
         pid = os.fork()

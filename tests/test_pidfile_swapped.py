@@ -30,7 +30,7 @@ AT_EACH_CALL = """
 import json, os, shutil, signal, subprocess, sys
 from collections import Counter
 from lockfile import LockError, NotLocked, NotMyLock
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.errors import ControlError
 from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
 from daemonry.pidfile import PIDLockFile
@@ -306,7 +306,7 @@ while True:
 UNDER_SWAPS = """
 import json, os, sys
 from collections import Counter
-from daemonry import control
+from daemonry.control import daemon as control
 from daemonry.errors import ControlError
 from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
 from daemonry.pidfile import PIDLockFile

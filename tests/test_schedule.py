@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daemonry.schedule import Schedule, Send, Wait, number_of, parse
+from daemonry.control.schedule import Schedule, Send, Wait, number_of, parse
 
 TERM, KILL = Send(signum=signal.SIGTERM), Send(signum=signal.SIGKILL)
 

@@ -145,7 +145,7 @@ def test_no_copy_on_another_file_system_bears_the_seal_though_its_inode_has_the_
     daemons.launch(
         """
         import os, shutil
-        from daemonry import control
+        from daemonry.control import daemon as control
         from daemonry.pidfile import PIDLockFile
         with PIDLockFile("one/test.pid") as lock:
             shutil.copy2(lock.path, "two/test.pid")
@@ -177,7 +177,7 @@ def test_many_processes_have_many_seals() -> None:
 # On a file system that keeps whole seconds a seal is as good as any other.
 COARSE = """
     import os, signal
-    from daemonry import control
+    from daemonry.control import daemon as control
     from daemonry.pidfile import PIDLockFile
     lock = PIDLockFile("place/test.pid")
     with lock:

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemonry import schedule
 from daemonry.cli.commands import parse
 from daemonry.cli.units import service_of
+from daemonry.control import schedule
 from daemonry.units import MANAGERS, PARTS, Service, Unsayable, systemd_words, write
 from daemonry.units.hardening import ALLOWANCES, ROOTS_CAPABILITIES
 from daemonry.units.service import require_sane

@@ -5,7 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .context import DaemonContext
-    from .control import find
+    from .control.daemon import find
     from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
     from .pidfile.as_lockfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
     from .steps.descriptors import own_files
@@ -37,7 +37,7 @@ _PLACES = {
     "Terminated": "errors",
     "TimeoutPIDLockFile": "pidfile.as_lockfile",
     "default_signal_map": "steps.signals",
-    "find": "control",
+    "find": "control.daemon",
     "own_files": "steps.descriptors",
 }
 _ROOMS = ("control", "manager", "pidfile")

@@ -15,7 +15,7 @@ import tempfile
 import atheris
 
 with atheris.instrument_imports(include=["daemonry"]):
-    from daemonry import schedule
+    from daemonry.control import schedule
     from daemonry.errors import ControlError
     from daemonry.launch import messages
     from daemonry.manager import listen as sd_listen

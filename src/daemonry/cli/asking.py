@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..control import find_surely
+from ..control.daemon import find_surely
 from . import places
 from .screen import paint
 from .sight import facts_of, look_at

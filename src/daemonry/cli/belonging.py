@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import signal
 
-from .. import control, stopping
+from ..control import daemon as control
+from ..control import stopping
 from ..system import process
 from . import cgroup, mark
 
@@ -15,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..control import Daemon
+    from ..control.daemon import Daemon
     from ..system.process import Process
 
 

@@ -13,10 +13,10 @@ import subprocess
 import time
 from contextlib import suppress
 
+from ..control.schedule import number_of
+from ..control.stopping import deliver, go_on
 from ..launch.report import DYING, GRACE, pipe
-from ..schedule import number_of
 from ..steps.descriptors import close_all_except
-from ..stopping import deliver, go_on
 from ..system import libc, process
 from ..system.forks import fork
 from ..system.hold import signals_held_off

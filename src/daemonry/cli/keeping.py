@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from ..control import find_surely, remove_left_over
+from ..control.daemon import find_surely, remove_left_over
 from . import memory, places
 from .refusal import Refusal
 from .screen import paint

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from ..control import find_surely
+from ..control.daemon import find_surely
 from ..errors import ControlError
 from ..system import process
 from ..system.closing import close
@@ -15,7 +15,7 @@ from .log_view import READING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..control import Daemon
+    from ..control.daemon import Daemon
     from .places import Target
 
 # As many as the kernel follows; see path_resolution(7).

@@ -7,7 +7,7 @@ import sys
 
 from ..body import Onlooker, show_the_program_only
 from ..context import DaemonContext
-from ..control import find_surely
+from ..control.daemon import find_surely
 from ..errors import DaemonStartError, DaemonTraceback, InvalidOption
 from ..plan import lock_of
 from . import steering

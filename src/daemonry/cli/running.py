@@ -7,7 +7,7 @@ import signal
 from contextlib import contextmanager
 from functools import partial
 
-from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
+from ..control.daemon import DEFAULT_SCHEDULE, find_surely, remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
 from . import history, memory, places, program_options
 from .refusal import Refusal

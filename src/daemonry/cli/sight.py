@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..control import has_crashed
+from ..control.daemon import has_crashed
 from ..errors import ControlError
 from ..system import process
 from ..system.process import Process, content_of
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..control import Daemon
+    from ..control.daemon import Daemon
     from .history import Past
     from .homes import Target
 

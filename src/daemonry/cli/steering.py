@@ -8,8 +8,8 @@ import time
 from contextlib import contextmanager
 from signal import SIGKILL
 
-from ..control import DEFAULT_SCHEDULE, find_surely, remove_left_over
-from ..schedule import Send, number_of, parse
+from ..control.daemon import DEFAULT_SCHEDULE, find_surely, remove_left_over
+from ..control.schedule import Send, number_of, parse
 from ..steps.signals import name_of
 from . import history, places, unknown
 from .refusal import Refusal
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from ..control import Daemon
-    from ..schedule import Item
+    from ..control.daemon import Daemon
+    from ..control.schedule import Item
     from .places import Target
     from .screen import Screen
 
@@ -112,7 +112,7 @@ def _how(told: list[Item], start: float) -> str:
 
 def end_left_overs(target: Target, schedule: str, screen: Screen) -> bool:
     """End what a daemon has left that has ended without its pidfile; answer whether there was any."""
-    from .. import stopping
+    from ..control import stopping
     from . import belonging
 
     others = belonging.left_by(target.pidfile)

@@ -10,8 +10,8 @@ import time
 from collections import deque
 from contextlib import suppress
 
+from ..control.schedule import number_of
 from ..launch.report import pipe
-from ..schedule import number_of
 from ..steps.signals import name_of
 from ..system import libc, process
 from ..system.closing import close, put

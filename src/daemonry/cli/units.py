@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-from .. import schedule
+from ..control import schedule
 from ..units import MANAGERS, PARTS, Service, Unsayable, write
 from ..units.hardening import ALLOWANCES
 from ..units.service import Restart, require_sane

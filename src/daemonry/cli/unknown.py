@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..control import ControlError, find
+from ..control.daemon import ControlError, find
 from . import places
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import math
 import plistlib
 import signal
 
-from ..schedule import Send, Wait
+from ..control.schedule import Send, Wait
 from .service import Unit, Unsayable, notes_on_readiness, require_none
 
 TYPE_CHECKING = False

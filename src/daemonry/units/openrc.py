@@ -6,14 +6,14 @@ import math
 import re
 import shlex
 
-from ..schedule import FOREVER, Send, Wait
+from ..control.schedule import FOREVER, Send, Wait
 from .service import Unit, Unsayable, notes_on_readiness, require_none, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..schedule import Schedule
+    from ..control.schedule import Schedule
     from .service import Service
 
 # What neither eval nor the splitting before it changes.

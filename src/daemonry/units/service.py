@@ -11,7 +11,7 @@ from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..schedule import Schedule
+    from ..control.schedule import Schedule
 
 # The files of a service directory.
 PARTS = ("run", "finish", "log")

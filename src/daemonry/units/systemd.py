@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..schedule import Send, Wait
+from ..control.schedule import Send, Wait
 from . import hardening, systemd_words
 from .service import Unit, Unsayable, require_none, seconds, signal_name
 

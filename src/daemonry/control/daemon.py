@@ -6,11 +6,11 @@ import errno
 import os
 import time
 
-from .errors import ControlError, NotRunning, StillRunning
-from .pidfile import seal
-from .pidfile.reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
-from .system import bare, process
-from .system.record import Record
+from ..errors import ControlError, NotRunning, StillRunning
+from ..pidfile import seal
+from ..pidfile.reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
+from ..system import bare, process
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Union
 
-    from .pidfile.reading import Place
+    from ..pidfile.reading import Place
     from .schedule import Item, Schedule
     from .stopping import Others
 
@@ -233,7 +233,7 @@ class Daemon(Record):
                 self.pid, signum, lambda: self._is_still_found() if by_pidfile else self.is_running
             )
         except PermissionError as error:
-            from .steps.signals import name_of
+            from ..steps.signals import name_of
 
             message = (
                 f"cannot send {name_of(signum)} to {self.process}: it is another user's; ask as that user, or as root"
@@ -302,7 +302,7 @@ def remove_left_over(pidfile: AnyPath | Any) -> bool:
     :param pidfile: a path, or a lock that has a ``path``.
     :raises lockfile.LockFailed: when the file can't be used.
     """
-    from .pidfile import on_disk
+    from ..pidfile import on_disk
 
     path = _path_of(pidfile)
     with opened(path) as found:

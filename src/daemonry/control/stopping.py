@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 import time
 
-from .errors import ControlError, StillRunning
+from ..errors import ControlError, StillRunning
+from ..system import bare, process
 from .schedule import Send, parse
-from .system import bare, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Union
 
+    from ..system.process import Process
     from .schedule import Item, Schedule
-    from .system.process import Process
 
     Deliver = Callable[[Process, int], object]
     Text = Union[str, float, Schedule]

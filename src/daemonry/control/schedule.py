@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import signal
 
-from .steps.signals import name_of
-from .system.record import Record
+from ..steps.signals import name_of
+from ..system.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
