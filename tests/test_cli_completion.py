@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.cli.commands import COMMANDS
+from daemonry.cli.command_table import COMMANDS
 
 if TYPE_CHECKING:
     from harness.commands import Daemonry

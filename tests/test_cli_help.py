@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import daemonry as package
-from daemonry.cli.commands import COMMANDS, overview, parse, parser_of
+from daemonry.cli.command_table import COMMANDS
+from daemonry.cli.commands import overview, parse, parser_of
 from harness.daemons import coverage_directory
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from daemonry import DaemonContext
-from daemonry.cli.commands import COMMANDS, parse
+from daemonry.cli.command_table import COMMANDS
+from daemonry.cli.commands import parse
 from daemonry.options import Options
 from harness.evidence import sentence_of
 

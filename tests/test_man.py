@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from daemonry.cli import statuses
-from daemonry.cli.commands import COMMANDS, parser_of
+from daemonry.cli.command_table import COMMANDS
+from daemonry.cli.commands import parser_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 SECTIONS = (

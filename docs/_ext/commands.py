@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from daemonry.cli.commands import COMMANDS, parser_of
+from daemonry.cli.command_table import COMMANDS
+from daemonry.cli.commands import parser_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

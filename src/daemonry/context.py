@@ -8,9 +8,9 @@ import sys
 from .body import Body, show_the_program_only
 from .errors import InvalidOption, Terminated, ignored
 from .launch.detach import detach
+from .launch.forkable import require_forkable
 from .opening import CLOSED, OPEN, OPENING, Opening
-from .plan import require_forkable
-from .steps import core_limit, descriptors, filesystem, signals, streams, uncaught
+from .steps import core_limit, descriptors, environment, filesystem, signals, streams, uncaught
 from .system import forks
 from .system.hold import signals_held_off
 
@@ -258,11 +258,11 @@ class DaemonContext(Body):
 
     def clean_environment(self) -> None:
         """Replace the environment, if another is given, or what in it tells whose it is. daemon(7), step 4."""
-        environment = self._opening.values.environment
-        if environment.changes:
+        change = self._opening.values.environment
+        if change.changes:
             before = dict(os.environ)
-            self._opening.undo_on_failure(lambda: _replace_environment(before))
-            _replace_environment(environment.of(before))
+            self._opening.undo_on_failure(lambda: environment.replace(before))
+            environment.replace(change.of(before))
 
     def drop_privileges(self) -> None:
         """Take on the groups, the group and the user, for good, and leave root's terminal. daemon(7), step 13."""
@@ -330,17 +330,12 @@ class DaemonContext(Body):
 
 
 def _load_what_failing_takes(stderr_discarded: bool) -> None:
-    from .launch import failures, witness
-    from .steps import logs, telling  # noqa: F401
+    from .launch import failures
+    from .steps import logs, telling
 
     failures.prepare()
     telling.prepare(stderr_discarded)
     logs.prepare()
-
-
-def _replace_environment(variables: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(variables)
 
 
 def _is_being_handled(kind: type[BaseException]) -> bool:

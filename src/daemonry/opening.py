@@ -104,8 +104,7 @@ class Opening:
 
     def leave_stack_to_the_next(self) -> ExitStack | None:
         """Return what the next opening goes on with: nothing that belongs to another process, whose child this is."""
-        is_anothers = self.stage != CLOSED and self.process != os.getpid()
-        return None if is_anothers else self._stack
+        return None if self.stage != CLOSED and self.process != os.getpid() else self._stack
 
     def run(self) -> None:
         """Take the steps; return in the daemon only."""
@@ -162,8 +161,7 @@ class Opening:
         # What was taken before the fork is given back once: by the launcher when the start fails, else by the daemon.
         if self._stack is not None:
             inherited = self._stack.pop_all()
-            waits = self.audience
-            self._stack.push(lambda *exc_info: not waits.launcher_waits and inherited.__exit__(*exc_info))
+            self._stack.push(lambda *ending: not self.audience.launcher_waits and inherited.__exit__(*ending))
 
     def undo_on_failure(self, put_back: Callable[[], object], forget: Callable[[], object] = bool) -> None:
         """Undo a change if a later step fails; a daemon that has forked takes its changes with it.

@@ -8,13 +8,15 @@ import sys
 from .errors import InvalidOption
 from .manager import starter as service_manager
 from .steps import core_limit, descriptors, filesystem, identity, signals, streams
+from .steps import pidfile as chosen
+from .steps.environment import Environment, variables_of
 from .system import bare, forks
 from .system.record import Record, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from types import FrameType, ModuleType
+    from collections.abc import Iterable
+    from types import ModuleType
     from typing import Any
 
     from .manager.notify import Manager
@@ -63,36 +65,6 @@ class Streams(Record):
         return ", ".join(str(stream) for stream in self.streams)
 
 
-class Environment(Record):
-    """The variables that replace the environment; ``None`` keeps it.
-
-    ``login`` has those that tell a program whose it is, where that changes: ``None`` for each that it won't have.
-    """
-
-    variables: dict[str, str] | None
-    login: dict[str, str | None]
-
-    @property
-    def does_nothing(self) -> bool:
-        """Whether the environment stays."""
-        return not self.changes
-
-    def __str__(self) -> str:
-        whole = "unchanged" if self.variables is None else f"replaced by {len(self.variables)} variables"
-        told = [f"no {name}" if value is None else f"{name}={value}" for name, value in self.login.items()]
-        return ", ".join(told if told and self.variables is None else [whole, *told])
-
-    @property
-    def changes(self) -> bool:
-        """Whether it becomes another."""
-        return self.variables is not None or bool(self.login)
-
-    def of(self, present: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment that comes of the present one."""
-        found = {**(present if self.variables is None else self.variables), **self.login}
-        return {name: value for name, value in found.items() if value is not None}
-
-
 class Readiness(Record):
     """When the daemon counts as ready."""
 
@@ -133,20 +105,6 @@ VALUE_OF_STEP = {
     "install_signal_handlers": "signals",
     "notify_ready": "readiness",
 }
-
-
-class Pidfile(Record):
-    """The context manager that is entered as the pidfile."""
-
-    lock: Any
-
-    @property
-    def does_nothing(self) -> bool:
-        """Whether there is none."""
-        return self.lock is None
-
-    def __str__(self) -> str:
-        return "none" if self.lock is None else str(getattr(self.lock, "path", None) or repr(self.lock))
 
 
 class Plan:
@@ -290,13 +248,13 @@ class Plan:
         return core_limit.resolve(not is_kept if given is None else bool(given))
 
     @once
-    def pidfile(self) -> Pidfile:
-        lock = lock_of(self._options.pidfile)
-        _require_usable_lock(lock)
+    def pidfile(self) -> chosen.Pidfile:
+        lock = chosen.lock_of(self._options.pidfile)
+        chosen.require_usable_lock(lock)
         if "lock_pidfile" in self._steps:
-            _require_file_of_its_own(lock, self.redirected)
+            chosen.require_file_of_its_own(lock, self.redirected)
             getattr(lock, "take_over", bool)()
-        return Pidfile(lock=lock)
+        return chosen.Pidfile(lock=lock)
 
     @once
     def root(self) -> filesystem.RootDirectory:
@@ -314,7 +272,7 @@ class Plan:
 
     @once
     def environment(self) -> Environment:
-        variables = _variables(self._options.environment)
+        variables = variables_of(self._options.environment)
         return Environment(variables=variables, login=self._login(variables))
 
     def _login(self, given: dict[str, str] | None) -> dict[str, str | None]:
@@ -383,110 +341,3 @@ def _seconds_or_none(option: str, value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise InvalidOption(option, f"must be a number of seconds above 0, or None for no limit, not {value!r}")
     return float(value)
-
-
-def _variables(given: Any) -> dict[str, str] | None:
-    if given is None:
-        return None
-    try:
-        items = list(given.items())
-    except AttributeError as error:
-        raise InvalidOption("environment", f"must be a mapping or None, not {given!r}") from error
-    for name, value in items:
-        if not _can_be_variable(name, value):
-            raise InvalidOption(
-                "environment", f"{name!r}: {value!r} can't be a variable: it takes two texts, and no = in the name"
-            )
-    return dict(items)
-
-
-def _can_be_variable(name: Any, value: Any) -> bool:
-    try:
-        encoded = os.fsencode(name), os.fsencode(value)
-    except (TypeError, UnicodeEncodeError):
-        return False
-    text = isinstance(name, str) and isinstance(value, str)
-    return text and name != "" and "=" not in name and not any(b"\0" in each for each in encoded)
-
-
-def lock_of(pidfile: Any) -> Any:
-    """Return the lock that the option means: a path is that of a :class:`~daemonry.pidfile.lock.PidfileLock`.
-
-    :raises InvalidOption: when it is a text that can't be a path.
-    """
-    if not isinstance(pidfile, (str, bytes, os.PathLike)):
-        return pidfile
-    path = filesystem.text_of(pidfile, "pidfile")
-    from .pidfile.lock import PidfileLock
-
-    return PidfileLock(path)
-
-
-def _require_file_of_its_own(lock: Any, found: Iterable[streams.Stream]) -> None:
-    path = getattr(lock, "path", None)
-    for stream in found:
-        # The log would be taken for a left-over, and taken away.
-        if (
-            isinstance(path, str)
-            and isinstance(stream.source, str)
-            and os.path.realpath(stream.source) == os.path.realpath(path)
-        ):
-            raise InvalidOption("pidfile", f"{path} is the file of {stream.name} already: choose another")
-
-
-def _require_usable_lock(lock: Any) -> None:
-    if lock is None:
-        return
-    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(lock).__mro__}
-    if not (hasattr(type(lock), "__enter__") and hasattr(type(lock), "__exit__")):
-        raise InvalidOption("pidfile", f"must be a path, or a context manager such as PIDLockFile(path), not {lock!r}")
-    if "lockfile.sqlitelockfile.SQLiteLockFile" in kinds:
-        raise InvalidOption("pidfile", "SQLiteLockFile has a connection, which the closing of descriptors would cut")
-    if "lockfile.pidlockfile.PIDLockFile" in kinds and not os.path.isabs(lock.path):
-        raise InvalidOption("pidfile", f"{lock.path} is relative: from another directory it could not be released")
-    if getattr(lock, "i_am_locking", bool)():
-        raise InvalidOption("pidfile", "this process holds the lock already; release it, the daemon will take it")
-
-
-def require_forkable(detach: bool) -> None:
-    """Refuse to go on in a process that can't be forked without harm, and warn of the threads that the fork ends.
-
-    :raises InvalidOption: in a thread other than the main one, or while an event loop runs.
-    """
-    threading: Any = sys.modules.get("threading")
-    if threading is not None and not bare.in_main_thread():
-        raise InvalidOption("open", "must be called in the main thread: only there signal handlers can be installed")
-    asyncio: Any = sys.modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
-        raise InvalidOption("open", "an event loop is running, which can't be shared by two processes: open first")
-    if detach:
-        _warn_of_what_ends_with_the_fork(threading)
-
-
-def _warn_of_what_ends_with_the_fork(threading: Any) -> None:
-    unpacked = getattr(sys, "_MEIPASS", "") if getattr(sys, "frozen", False) else ""
-    # So a PyInstaller program is called that is one file; one that is a directory stays where it is.
-    if os.path.basename(unpacked).startswith("_MEI"):
-        _warn(
-            f"this program has unpacked itself to {unpacked}, which is removed when its launcher ends: what the daemon "
-            "loads later will be missing; build it with --onedir, or stay in the foreground by detach_process=False"
-        )
-    main = threading.main_thread() if threading is not None else None
-    others = [each.name for each in threading.enumerate() if each is not main] if threading is not None else []
-    if others:
-        _warn(f"these threads will not run in the daemon, start them after open(): {', '.join(others)}")
-
-
-def _warn(text: str) -> None:
-    import warnings
-
-    warnings.warn(text, RuntimeWarning, stacklevel=_levels_to_the_program())
-
-
-def _levels_to_the_program() -> int:
-    # The warning shows the line that opens the context, by a with-statement or by open().
-    frame: FrameType | None = sys._getframe(1)
-    levels = 1
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
-        frame, levels = frame.f_back, levels + 1
-    return levels

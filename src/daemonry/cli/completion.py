@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from . import places
-from .commands import COMMANDS, parser_of
+from .command_table import COMMANDS
+from .commands import parser_of
 from .statuses import DONE
 
 TYPE_CHECKING = False

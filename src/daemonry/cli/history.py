@@ -37,7 +37,8 @@ class Past(Record):
     """What is known of a supervisor and its program.
 
     :ivar stage: ``str``, one of :data:`STARTING`, :data:`UP`, :data:`GIVEN_UP`, :data:`OVER`.
-    :ivar supervisor: ``int``, its number, and ``supervisor_born``, as :class:`~daemonry.system.process.Process` says it.
+    :ivar supervisor: ``int``, its number, and ``supervisor_born``, as
+        :class:`~daemonry.system.process.Process` says it.
     :ivar program: ``int``, the number of the program that runs, ``0`` for none, and ``program_born``.
     :ivar starts: ``int``, how often the program was started.
     :ivar ended: ``float``, when it has last ended, in seconds since the epoch, ``0.0`` for never, and ``ending``, how.

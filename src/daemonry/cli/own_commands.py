@@ -9,7 +9,7 @@ from ..body import Onlooker, show_the_program_only
 from ..context import DaemonContext
 from ..control.daemon import find_surely
 from ..errors import DaemonStartError, DaemonTraceback, InvalidOption
-from ..plan import lock_of
+from ..steps.pidfile import lock_of
 from . import steering
 from .commands import carry_out
 from .own_completion import complete, print_script

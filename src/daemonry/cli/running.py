@@ -7,9 +7,9 @@ import signal
 from contextlib import contextmanager
 from functools import partial
 
-from ..control.daemon import DEFAULT_SCHEDULE, find_surely, remove_left_over
+from ..control.daemon import remove_left_over
 from ..errors import DaemonStartError, InvalidOption, Terminated
-from . import history, memory, places, program_options
+from . import history, memory, places, preconditions, program_options
 from .refusal import Refusal
 from .statuses import DONE, FAILED, USAGE, status_of
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..plan import PlannedStep
-    from ..system.process import Process
     from .memory import Memory
     from .places import Target
     from .program import Program, Readiness
@@ -67,10 +66,10 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     """Start a program as a daemon."""
     program_options.give_place(options)
     target = _target(options)
-    _refuse_running(target)
-    _refuse_left_overs(target, options.clean, screen)
-    _refuse_taken_port(options)
-    _forget_the_dead(target)
+    preconditions.refuse_running(target)
+    preconditions.refuse_left_overs(target, options.clean, screen)
+    preconditions.refuse_taken_port(options)
+    preconditions.forget_the_dead(target)
     context = _context(options, foreground=False)
     context.show = screen.move if screen.moves else screen.say
     context.ticks = screen.moves
@@ -113,8 +112,8 @@ def _sigterm_unwinds() -> Iterator[None]:
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Run a program in the foreground, in the place of this command."""
     target = _target(options)
-    _refuse_running(target)
-    _refuse_left_overs(target, options.clean, screen)
+    preconditions.refuse_running(target)
+    preconditions.refuse_left_overs(target, options.clean, screen)
     context = _context(options, foreground=True)
     return _open(context, target, screen)
 
@@ -196,59 +195,6 @@ def _readiness(options: argparse.Namespace) -> Readiness:
     if options.wait_port is not None:
         return Accepting(options.wait_port)
     return Settled(options.settle)
-
-
-def _refuse_running(target: Target | None) -> None:
-    # The lock decides; this one only says it before anything else can be in the way, such as the daemon's own port.
-    for place in places.everywhere(target) if target is not None else ():
-        daemon = find_surely(place.pidfile)
-        if daemon is not None:
-            raise Refusal(f"{place.title} is running already: {daemon.process}", FAILED)
-
-
-def _forget_the_dead(target: Target | None) -> None:
-    """Take away what the dead of this name have left: pidfiles where they would be found first, and histories."""
-    for place in places.everywhere(target) if target is not None else ():
-        history.forget(place)
-        if target is not None and place.pidfile != target.pidfile:
-            remove_left_over(place.pidfile)
-
-
-def _refuse_left_overs(target: Target | None, clean: bool, screen: Screen) -> None:
-    """Refuse to start beside what a dead daemon has left, and to forget it with its pidfile; or end it."""
-    if target is None or not os.path.lexists(target.pidfile):
-        return
-    from . import belonging, steering
-
-    if clean:
-        steering.end_left_overs(target, DEFAULT_SCHEDULE, screen)
-        return
-    left = belonging.left_by(target.pidfile)
-    if left is not None:
-        raise Refusal(
-            f"{target.title} has ended, but what it started runs on: {', '.join(map(_with_ports, left.members()))}; "
-            f"end it by `daemonry stop {target.title}`, or start with --clean",
-            FAILED,
-        )
-
-
-def _with_ports(left: Process) -> str:
-    from .listeners import ports_of
-
-    ports = ports_of(left.pid)
-    named = f"port{'s' if ports[1:] else ''} {', '.join(map(str, ports))}"
-    return f"{left}, which has {named}" if ports else str(left)
-
-
-def _refuse_taken_port(options: argparse.Namespace) -> None:
-    if options.wait_port is not None:
-        from .readiness import Accepting
-
-        if Accepting(options.wait_port).accepts():
-            from .listeners import holder_of
-
-            holder = holder_of(options.wait_port) or "somebody else"
-            raise Refusal(f"port {options.wait_port} accepts already: {holder} has it", FAILED)
 
 
 def _open(context: Program | Supervisor, target: Target | None, screen: Screen) -> int:
@@ -359,8 +305,8 @@ def plan(options: argparse.Namespace, screen: Screen) -> int:
     from .tables import aligned
 
     program_options.give_place(options)
-    _refuse_running(_target(options))
-    _refuse_taken_port(options)
+    preconditions.refuse_running(_target(options))
+    preconditions.refuse_taken_port(options)
     context = _context(options, foreground=False)
     rows = [*planned.rows(_planned(context), context, options)]
     if options.json:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from ..control.schedule import number_of
 from ..launch.report import pipe
 from ..steps.signals import name_of
-from ..system import libc, process
+from ..system import libc
 from ..system.closing import close, put
+from ..system.expected import expects
 from ..system.record import Record
 from . import hints, history, mark
 from .guard import STOPS, Guarded
@@ -308,7 +309,7 @@ class _Watch:
     @staticmethod
     def _pass_on(number: int, child: Guarded) -> None:
         # SIGHUP ends a program that doesn't expect it; a rotation of the logs must not.
-        if number != signal.SIGHUP or process.expects(child.pid, number):
+        if number != signal.SIGHUP or expects(child.pid, number):
             child.signal(number)
 
 

@@ -9,7 +9,7 @@ import time
 from ..errors import ControlError, NotRunning, StillRunning
 from ..pidfile import seal
 from ..pidfile.reading import Holder, fault_of, has_ended_in_order, holder_of, is_number_alone, opened, pid_in
-from ..system import bare, process
+from ..system import bare, expected, process
 from ..system.record import Record
 
 TYPE_CHECKING = False
@@ -136,8 +136,8 @@ class Daemon(Record):
     """A running daemon, as :func:`find` found it.
 
     :ivar pidfile: ``str``, the pidfile that it was found by.
-    :ivar process: :class:`~daemonry.system.process.Process`, what the system said of it then: ``pid``, ``name``, ``state``,
-        ``parent``, ``group``, ``session``, ``started``.
+    :ivar process: :class:`~daemonry.system.process.Process`, what the system said of it then: ``pid``, ``name``,
+        ``state``, ``parent``, ``group``, ``session``, ``started``.
     """
 
     pidfile: str
@@ -175,7 +175,7 @@ class Daemon(Record):
         :raises NotRunning: as :meth:`signal` does.
         :raises ControlError: also when it has no handler for SIGHUP, which would end it; nothing is sent then.
         """
-        if process.expects(self.pid, bare.SIGNALS["SIGHUP"]) is False and self._is_still_found():
+        if expected.expects(self.pid, bare.SIGNALS["SIGHUP"]) is False and self._is_still_found():
             message = (
                 f"{self.process} has no handler for SIGHUP, which would end it or do nothing; give it one, send it the "
                 "signal on which it does read its configuration again, or restart it"

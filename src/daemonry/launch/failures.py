@@ -25,7 +25,6 @@ def prepare() -> None:
     import tokenize  # noqa: F401
 
     from ..steps import telling_once  # noqa: F401
-    from ..system import advice, frames
 
     messages.prepare()
 

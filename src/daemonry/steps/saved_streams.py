@@ -7,7 +7,8 @@ import os
 import sys
 
 from ..system.closing import above_two, close, put
-from .streams import NAMES, behave, flush_one, is_open
+from .streams import NAMES, flush_one, is_open
+from .sys_streams import behave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where descriptors 0, 1 and 2 point, and what ``sys`` calls them."""
+"""Where descriptors 0, 1 and 2 point."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import os
 import stat
 import sys
 
-from ..errors import InvalidOption, ignored
+from ..errors import InvalidOption
 from ..system import forks
 from ..system.closing import above_two, close, put
 from ..system.record import Record
+from .sys_streams import descriptor_of, made, name_in_sys, name_original
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import IO, Any
+    from typing import Any
 
 NAMES = ("stdin", "stdout", "stderr")
 # Seconds that a flush may take of an object which may be locked for good.
@@ -45,7 +46,7 @@ class Stream(Record):
     def descriptors(self) -> list[int]:
         """The descriptors that it takes: its source, and what the name of a stream that is kept writes to."""
         if self.kept:
-            number = _descriptor_of(getattr(sys, self.name))
+            number = descriptor_of(getattr(sys, self.name))
             return [] if number is None or number < len(NAMES) else [number]
         return [self.source] if isinstance(self.source, int) else []
 
@@ -187,7 +188,7 @@ def redirect(streams: Sequence[Stream], owner: tuple[int, int] | None) -> dict[i
     if forks.threads_are_lost():
         return _name_all_anew(streams)
     for stream in streams:
-        _name_in_sys(stream)
+        name_in_sys(stream)
     return {}
 
 
@@ -195,8 +196,8 @@ def _name_all_anew(streams: Sequence[Stream]) -> dict[int, Any]:
     names = [each for stream in streams for each in (stream.name, f"__{stream.name}__")]
     before = [(name, getattr(sys, name)) for name in names]
     for stream in streams:
-        _name_in_sys(stream)
-        _name_original(stream)
+        name_in_sys(stream)
+        name_original(stream)
     return {id(old): getattr(sys, name) for name, old in before if old is not getattr(sys, name)}
 
 
@@ -206,7 +207,7 @@ def taken_by_others(streams: Sequence[Stream]) -> list[int]:
         stream.number
         for stream in streams
         if getattr(sys, f"__{stream.name}__") is None
-        and _descriptor_of(getattr(sys, stream.name)) != stream.number
+        and descriptor_of(getattr(sys, stream.name)) != stream.number
         and not (stream.kept or stream.source == stream.number)
     ]
 
@@ -325,9 +326,9 @@ def _flush_all(name: str) -> bool:
 
 def flush_one(stream: Any) -> bool:
     """Write out what one stream holds; return whether it could be, or nothing was held."""
-    if forks.threads_are_lost() and not any(stream is each for each in _made):
+    if forks.threads_are_lost() and not any(stream is each for each in made):
         # What is held before the streams are redirected is the launcher's, whose thread writes it.
-        if _made:
+        if made:
             from ..system import other_threads
 
             other_threads.within(_LONGEST_FLUSH, stream.flush)
@@ -341,89 +342,3 @@ def flush_one(stream: Any) -> bool:
     except OSError:
         return False
     return True
-
-
-# What a name in sys stood for is kept for good. Its descriptor may be closed by now and its number another file's, so
-# the object must not be collected: it would close the number.
-_replaced: list[object] = []
-# What has taken their places here, so that no other thread can have its lock.
-_made: list[object] = []
-
-
-# A file gets whole lines, also under PYTHONUNBUFFERED: else a log rotation would tear them.
-_OF_A_LOG = {"line_buffering": True, "errors": "backslashreplace", "write_through": False}
-# A pipe to a manager's log would get them in pieces of some kilobytes, hours later.
-_OF_A_MANAGERS = {"line_buffering": True}
-
-
-def _name_in_sys(stream: Stream) -> None:
-    current = getattr(sys, stream.name)
-    if stream.stand_in is not None:
-        _rebind(stream.name, stream.stand_in)
-    elif not (stream.kept or _writes_to(current, stream)) or _holds_old_input(stream) or _may_be_locked(stream):
-        _rebind(stream.name, _fresh(stream, current))
-    elif stream.name != "stdin" and _descriptor_of(current) == stream.number:
-        behave(current, **(_OF_A_MANAGERS if stream.kept else _OF_A_LOG))
-
-
-def _writes_to(current: Any, stream: Stream) -> bool:
-    if current is None or getattr(current, "closed", False):
-        return False
-    number = _descriptor_of(current)
-    # Without a descriptor, it may be the program's own tee or logger: left alone unless the user said where to.
-    return number == stream.number if number is not None else not stream.given
-
-
-def _holds_old_input(stream: Stream) -> bool:
-    # What was read ahead from the launcher's standard input is not the daemon's.
-    return stream.name == "stdin" and not stream.kept and _descriptor_of(sys.stdin) == 0 != stream.source
-
-
-def _may_be_locked(stream: Stream) -> bool:
-    return forks.threads_are_lost() and _descriptor_of(getattr(sys, stream.name)) == stream.number
-
-
-def behave(current: Any, **manners: Any) -> None:
-    """Give a text file these manners, as ``reconfigure`` takes them, if it has such."""
-    # What is held is flushed by it, and a write that fails must not fail the start; see flush_one.
-    if hasattr(current, "reconfigure") and any(getattr(current, name) != value for name, value in manners.items()):
-        with ignored(ValueError, OSError):
-            current.reconfigure(**manners)
-
-
-def _descriptor_of(stream: Any) -> int | None:
-    try:
-        return int(stream.fileno())
-    except (AttributeError, ValueError, OSError, TypeError):
-        return None
-
-
-def _fresh(stream: Stream, current: Any) -> IO[str]:
-    mode = "r" if stream.name == "stdin" else "w"
-    encoding = getattr(current, "encoding", None) or "utf-8"
-    errors = "surrogateescape" if stream.name == "stdin" else "backslashreplace"
-    made = open(stream.number, mode, buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
-    _made.append(made)
-    return made
-
-
-def _rebind(name: str, stream: object) -> None:
-    old = getattr(sys, name)
-    _replaced.append(old)
-    setattr(sys, name, stream)
-    if forks.threads_are_lost():
-        from ..system import other_threads
-
-        other_threads.abandon(old)
-
-
-def _name_original(stream: Stream) -> None:
-    """Give a new object to the name by which Python itself comes back to a stream at the exit."""
-    name = f"__{stream.name}__"
-    original = getattr(sys, name)
-    if _descriptor_of(original) == stream.number:
-        from ..system import other_threads
-
-        other_threads.abandon(original)
-        current = getattr(sys, stream.name)
-        setattr(sys, name, current if any(current is each for each in _made) else _fresh(stream, original))

@@ -39,9 +39,9 @@ class _Syslog:
 def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
     """Log a failure with its traceback: to the handlers that there are, and to syslog where ``stderr`` is discarded.
 
-    What syslog would be told is kept in a file where there is none; see :mod:`daemonry.system.last_words`. With ``stderr`` and
-    no handlers Python itself will say it there. A handler that fails is told of as well, and keeps nobody else from
-    being told.
+    What syslog would be told is kept in a file where there is none; see :mod:`daemonry.system.last_words`. With
+    ``stderr`` and no handlers Python itself will say it there. A handler that fails is told of as well, and keeps
+    nobody else from being told.
 
     Return whether anybody has been told.
     """

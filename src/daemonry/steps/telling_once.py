@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tell_of_end(error: BaseException, text: str, discarded: bool) -> None:
-    """Log the exception that ends a body in the foreground, as :func:`daemonry.steps.telling.tell_of_end` does in a daemon.
+    """Log the exception that ends a body in the foreground, as :func:`~daemonry.steps.telling.tell_of_end` in a daemon.
 
     Ctrl-C is told in a line, and Python shows nothing of it: that the process ends by SIGINT says it.
     """
