@@ -66,6 +66,13 @@ def test_plan_says_when_it_counts_as_up_and_starts_again(
     assert again is None or again in told["starts again"]
 
 
+def test_plan_shows_the_program_as_a_shell_takes_it(daemonry: Daemonry) -> None:
+    words = ("--name", daemonry.name, "--restart", "--", "sh", "-c", "sleep 1; exit")
+    assert planned(daemonry, *words)["program"] == f"{shutil.which('sh')} -c 'sleep 1; exit'"
+    steps = [each["step"] for each in json.loads(daemonry("plan", "--json", *words).check().stdout)]
+    assert steps == [*DaemonContext.steps, "supervise", "restart"]
+
+
 def test_plan_says_what_becomes_of_descriptors(daemonry: Daemonry) -> None:
     with open(daemonry.directory / "kept", "w") as kept, open(daemonry.directory / "closed", "w") as closed:
         numbers = (kept.fileno(), closed.fileno())

@@ -64,8 +64,10 @@ def test_signal_and_reload_reach_each_that_is_named(daemonry: Daemonry) -> None:
     daemonry("stop", *names).check()
 
 
-def test_a_word_that_is_no_signal_is_said_once(daemonry: Daemonry, pair: Iterable[str]) -> None:
-    assert daemonry("signal", *pair, "NONSENSE").check(2).stderr.count("NONSENSE") == 1
+def test_a_word_that_is_no_signal_or_schedule_is_said_once(daemonry: Daemonry, pair: Iterable[str]) -> None:
+    assert daemonry("signal", *pair, "NONSENSE").check(2).stderr.count("\n") == 1
+    assert daemonry("stop", "--schedule", "SOON", *pair).check(2).stderr.count("\n") == 1
+    assert daemonry("restart", "--schedule", "SOON", *pair).check(2).stderr.count("\n") == 1
     daemonry("stop", *pair).check()
 
 
@@ -133,9 +135,10 @@ def test_ctrl_c_ends_what_is_still_to_be_done(daemonry: Daemonry) -> None:
     names = (daemonry.name, daemonry.new_name())
     for name in names:
         daemonry.start("--", "sh", "-c", 'trap "" TERM; while :; do sleep 0.02; done', name=name)
-    terminal = daemonry.on_terminal("stop", *names)
-    terminal.read_until(f"{names[0]}: stopping process")
-    terminal.write("\x03")
-    assert terminal.wait() == 130
-    assert os.path.exists(f"/proc/{daemonry.pid(names[1])}")
+    for command in ("stop", "restart"):
+        terminal = daemonry.on_terminal(command, *names)
+        terminal.read_until(f"{names[0]}: stopping process")
+        terminal.write("\x03")
+        assert terminal.wait() == 130
+        assert os.path.exists(f"/proc/{daemonry.pid(names[1])}")
     daemonry("stop", "--schedule", "KILL/5", *names).check()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -41,9 +43,10 @@ def rows(steps: Iterable[PlannedStep], context: Program | Supervisor, options: a
         silent = value is None or (step.name in _SILENT and value.does_nothing)
         text = _is_up(context, options) if step.name == "notify_ready" else _told(step.name, value)
         yield step.name, "" if silent else _CALLED.get(step.name, ""), text
-    yield "supervise" if options.restart else "run_program", "program", " ".join((context.path, *context.words[1:]))
+    program = shlex.join((context.path, *context.words[1:]))
+    yield "supervise" if options.restart else "run_program", "program", program
     if options.restart:
-        yield "supervise", "starts again", _starts_again(options)
+        yield "restart", "starts again", _starts_again(options)
 
 
 def _told(step: str, value: Any) -> str | None:

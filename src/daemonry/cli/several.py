@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from .places import Target
 
-_INTERRUPTED = 130
+# What the next one would be told, or meet, as well: a mistake in use, Ctrl-C.
+_OF_ALL = (USAGE, 130)
 
 
 def in_turn(options: argparse.Namespace, act: Callable[[], int]) -> int:
@@ -28,7 +29,7 @@ def in_turn(options: argparse.Namespace, act: Callable[[], int]) -> int:
         options.target = target
         own = act()
         status = status or own
-        if own in (USAGE, _INTERRUPTED):  # which the next one would be told as well
+        if own in _OF_ALL:
             break
     return status
 
@@ -53,6 +54,8 @@ def each_apart(daemons: Iterable[str | Target], act: Callable[[str | Target], in
             return act(daemon)
         own = _status_of(child)
         status = status or own
+        if own in _OF_ALL:
+            break
     return status
 
 

@@ -185,4 +185,6 @@ def _notes(options: argparse.Namespace, service: Service) -> list[str]:
         found.append(f"there is no program {inside} here that may be executed; the unit is for where there is one")
     if options.restart is None and any(_is_given(flag, options) for flag in ("--restart-pause", "--restart-limit")):
         found.append("--restart-pause and --restart-limit mean nothing without --restart")
+    if options.timestamps:
+        found.append("--timestamps: the service manager has the log, and may write times in it")
     return found
