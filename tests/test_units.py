@@ -107,7 +107,7 @@ def test_the_unit_is_all_that_is_on_standard_output(daemonry: Daemonry, manager:
         (("systemd", "--schedule", "INT/5/TERM/5/KILL/5"), "as in TERM/30/KILL/5"),
         (("systemd", "--schedule", "TERM/forever/5"), "as in TERM/30/KILL/5"),
         (("systemd", "--schedule", "soon"), "--schedule: schedule 'soon'"),
-        (("systemd", "--restart", "--restart-limit=-2/5"), "--restart-limit: -2 is no number of times"),
+        (("systemd", "--restart", "--restart-limit=-2/5"), "--restart-limit: invalid N/SECONDS value: '-2/5'"),
         (("systemd", "--env", "a-b=c"), "--env: systemd sets no variable called 'a-b'"),
         (("systemd", "--env", "a=\x01"), "--env: systemd sets no variable to control characters"),
         (("systemd", "--chdir", "/a\\"), "--chdir: a unit can't say this path"),

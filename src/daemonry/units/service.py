@@ -127,8 +127,6 @@ def require_sane(service: Service) -> None:
     for flag, account in (("--user", service.user), ("--group", service.group)):
         if account is not None and not _ACCOUNT.fullmatch(account):
             raise Unsayable(f"{flag}: {account!r} is no name and no number of an account")
-    if service.restart is not None and service.restart.most < 0:
-        raise Unsayable(f"--restart-limit: {service.restart.most} is no number of times")
 
 
 def require_none(service: Service, manager: str, **asked: bool) -> None:
