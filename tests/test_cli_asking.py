@@ -257,6 +257,8 @@ def test_reload_ends_no_program_that_does_not_expect_it(daemonry: Daemonry) -> N
 @pytest.mark.parametrize("words", [["reload"], ["signal", "USR1"]])
 def test_nobody_is_signalled_when_it_does_not_run(daemonry: Daemonry, words: list[str]) -> None:
     """Signal and reload of a daemon that doesn't run are status 7."""
+    daemonry.start(*SLEEP)
+    daemonry.stop()
     told = daemonry(words[0], daemonry.name, *words[1:]).check(7)
     assert told.stderr == f"daemonry: {daemonry.name}: not running\n"
 
@@ -408,5 +410,5 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
 
 def test_stderr_that_is_closed_is_no_error(daemonry: Daemonry, tmp_path: Path) -> None:
     """Without a standard error the status tells, and nothing fails for the message that nobody reads."""
-    daemonry("stop", daemonry.name, preexec=lambda: os.close(2)).check()
+    daemonry("stop", daemonry.name, preexec=lambda: os.close(2)).check(5)
     daemonry("reload", daemonry.name, preexec=lambda: os.close(2)).check(7)

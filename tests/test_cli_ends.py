@@ -137,12 +137,13 @@ def group_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cgroup").read_text().splitlines()[-1]
 
 
-def test_all_get_the_first_signal_at_once(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("flags", [(), ("--restart",)])
+def test_all_get_the_first_signal_at_once(daemonry: Daemonry, fence: tuple[str, ...], flags: tuple[str, ...]) -> None:
     """A shell's trap waits for the command in front, which so has to get the signal too, or both would be killed."""
     server = "import os, signal, sys; signal.signal(15, lambda *_: (print('child ends'), sys.exit())); "
     server += "print('up', os.getpid()); signal.pause()"
     script = f"trap 'echo shell ends; exit' TERM; {sys.executable} -ISuc \"{server}\"; echo never"
-    daemonry.start("--settle", "0", *sh(script), through=fence)
+    daemonry.start("--settle", "0", *flags, *sh(script), through=fence)
     numbers_in(daemonry.log())
     daemonry("stop", "--schedule", "TERM/20", daemonry.name).check()
     assert daemonry.log().read_text().splitlines()[1:] == ["child ends", "shell ends"]

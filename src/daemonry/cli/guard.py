@@ -237,7 +237,7 @@ class _Guard:
             if number in STOPS:
                 go_on(process.look(self._program))
                 self._spread = _Spread(number)
-                self._spread.reach_all_but(self._program)
+                self._spread.reach_all_beside(self._program)
 
     def _end_all(self) -> NoReturn:
         if self._code is None:
@@ -263,17 +263,23 @@ class _Spread:
         self._signum = signum
         self._reached: set[tuple[int, int]] = set()
 
-    def reach_all_but(self, pid: int = 0) -> list[Process]:
+    def reach_all_beside(self, program: int) -> None:
+        """Send it to all but the program, which has it."""
+        # Most programs are alone, which is told sooner than who else there is.
+        is_alone = process.numbers_of_children(os.getpid()) == [program] and process.numbers_of_children(program) == []
+        if not is_alone:
+            self._reach([each for each in process.descendants() if each.pid != program])
+
+    def reach_new(self) -> list[Process]:
         """Send it to those who have not had it yet; return them."""
-        reached = []
-        for each in process.descendants():
-            key = (each.pid, each.born)
-            if each.pid != pid and key not in self._reached:
-                self._reached.add(key)
-                reached.append(each)
-                with suppress(PermissionError):
-                    deliver(each, self._signum)
-        return reached
+        return self._reach([each for each in process.descendants() if (each.pid, each.born) not in self._reached])
+
+    def _reach(self, those: list[Process]) -> list[Process]:
+        for each in those:
+            self._reached.add((each.pid, each.born))
+            with suppress(PermissionError):
+                deliver(each, self._signum)
+        return those
 
 
 class _Ending:
@@ -292,7 +298,7 @@ class _Ending:
 
     def go_on(self) -> float | None:
         """Have those end who have joined what is left, or kill all; return for how many milliseconds to wait."""
-        self._ended += self._spread.reach_all_but()
+        self._ended += self._spread.reach_new()
         left = max(0.0, self._deadline - time.monotonic())
         if left == 0:
             self._survivors = _end_children()

@@ -60,12 +60,19 @@ def add_signal(parser: argparse.ArgumentParser) -> None:
 
 def stop(options: argparse.Namespace, screen: Screen) -> int:
     """Stop a daemon; one that doesn't run is stopped already, if there has ever been one."""
-    target = places.target_of(options.target)
+    _require_schedule(options.schedule)
     doubt = unknown.doubt_of(options.target)
     if doubt is not None:
         raise Refusal(doubt, NOT_INSTALLED)
-    stop_target(target, options.schedule, screen, getattr(options, "kill", PROCESS))
+    stop_target(places.target_of(options.target), options.schedule, screen, getattr(options, "kill", PROCESS))
     return DONE
+
+
+def _require_schedule(text: str) -> None:
+    try:
+        parse(text)
+    except ValueError as error:
+        raise Refusal(str(error), USAGE) from error
 
 
 def stop_target(target: Target, schedule: str, screen: Screen, kill: str = PROCESS) -> None:
@@ -74,10 +81,7 @@ def stop_target(target: Target, schedule: str, screen: Screen, kill: str = PROCE
     :param kill: ``control-group`` to end all that belongs to it as well, also where it has ended itself.
     :raises Refusal: when the schedule is none.
     """
-    try:
-        parse(schedule)
-    except ValueError as error:
-        raise Refusal(str(error), USAGE) from error
+    _require_schedule(schedule)
     daemon = find_surely(target.pidfile)
     if daemon is not None:
         _stop_running(daemon, target, schedule, screen, kill)

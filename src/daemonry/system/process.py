@@ -220,6 +220,20 @@ def descendants() -> list[Process]:
     return [process for process in parents.values() if process.alive and is_below(process)]
 
 
+def numbers_of_children(pid: int) -> list[int] | None:
+    """Return the numbers of a process's children, zombies too; ``None`` where that can't be told without all processes.
+
+    One may be missing while another one ends. Source: proc_pid_tid_children(5); kernels may be made without it.
+    """
+    try:
+        lists = [
+            content_of(f"/proc/{pid}/task/{each}/children", _LONGEST_FILE) for each in os.listdir(f"/proc/{pid}/task")
+        ]
+    except OSError:
+        return None
+    return [int(number) for each in lists for number in each.split()]
+
+
 def program_become(pid: int) -> str | None:
     """Return the name of the program that a process has become since it was forked, ``None`` if it is a fork's copy.
 
