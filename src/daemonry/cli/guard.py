@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # The signals by which the program, and all that belongs to it, is to end.
 STOPS = tuple(map(number_of, ("TERM", "INT", "QUIT")))
 _ROUND = 0.05
+_LOOK = 0.2
 _MOST_NAMED = 5
 
 
@@ -232,16 +233,21 @@ class _Guard:
         if not numbers:
             self._end_all()
         for number in numbers:
-            if self._code is None:
-                os.kill(self._program, number)  # our own child, which nobody has waited for yet
+            self._send(number)
             if number in STOPS:
-                go_on(process.look(self._program))
                 self._spread = _Spread(number)
                 self._spread.reach_all_beside(self._program)
 
+    def _send(self, number: int) -> None:
+        # Our own child, which nobody has waited for yet; it may have become another user's.
+        with suppress(PermissionError):
+            if self._code is None:
+                os.kill(self._program, number)
+                if number in STOPS:
+                    go_on(process.look(self._program))
+
     def _end_all(self) -> NoReturn:
-        if self._code is None:
-            os.kill(self._program, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         _end_children()
         os._exit(0)
 
@@ -296,14 +302,15 @@ class _Ending:
         self._survivors: list[Process] = []
         self.is_over = False
 
-    def go_on(self) -> float | None:
+    def go_on(self) -> float:
         """Have those end who have joined what is left, or kill all; return for how many milliseconds to wait."""
         self._ended += self._spread.reach_new()
         left = max(0.0, self._deadline - time.monotonic())
         if left == 0:
             self._survivors = _end_children()
             self.is_over = True
-        return None if left == float("inf") else left * 1000
+        # Nobody is woken by what is forked far below meanwhile.
+        return min(left, _LOOK) * 1000
 
     def told(self) -> str:
         """Return a clause that says what there was."""
@@ -311,7 +318,8 @@ class _Ending:
 
 
 def _told_of(ended: Iterable[Process], survivors: Sequence[Process]) -> str:
-    gone = [each for each in ended if each not in survivors]
+    alive = {(each.pid, each.born) for each in survivors}
+    gone = [each for each in ended if (each.pid, each.born) not in alive]
     return _clause("what it left was ended", gone) + _clause("it left what can't be ended", survivors)
 
 

@@ -13,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..system.process import Process
     from .places import Target
     from .screen import Screen
 
@@ -36,28 +35,13 @@ def forget_the_dead(target: Target | None) -> None:
 
 def refuse_left_overs(target: Target | None, clean: bool, screen: Screen) -> None:
     """Refuse to start beside what a dead daemon has left, and to forget it with its pidfile; or end it."""
-    if target is None or not os.path.lexists(target.pidfile):
-        return
-    from . import belonging, steering
+    if target is not None and os.path.lexists(target.pidfile):
+        from . import left_overs
 
-    if clean:
-        steering.end_left_overs(target, DEFAULT_SCHEDULE, screen)
-        return
-    left = belonging.left_by(target.pidfile)
-    if left is not None:
-        raise Refusal(
-            f"{target.title} has ended, but what it started runs on: {', '.join(map(_with_ports, left.members()))}; "
-            f"end it by `daemonry stop {target.title}`, or start with --clean",
-            FAILED,
-        )
-
-
-def _with_ports(left: Process) -> str:
-    from .listeners import ports_of
-
-    ports = ports_of(left.pid)
-    named = f"port{'s' if ports[1:] else ''} {', '.join(map(str, ports))}"
-    return f"{left}, which has {named}" if ports else str(left)
+        if clean:
+            left_overs.end(target, DEFAULT_SCHEDULE, screen)
+        else:
+            left_overs.refuse(target)
 
 
 def refuse_taken_port(options: argparse.Namespace) -> None:

@@ -221,10 +221,10 @@ def _clear(target: Target | None, screen: Screen) -> None:
         return
     history.forget(target)
     if os.path.lexists(target.pidfile):
-        from .steering import end_left_overs
+        from . import left_overs
 
         try:
-            end_left_overs(target, _AFTER_FAILURE, screen)
+            left_overs.end(target, _AFTER_FAILURE, screen)
         finally:
             remove_left_over(target.pidfile)
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from contextlib import contextmanager
-from signal import SIGKILL
 
 from ..control.daemon import DEFAULT_SCHEDULE, find_surely, remove_left_over
-from ..control.schedule import Send, number_of, parse
+from ..control.schedule import number_of, parse
 from ..steps.signals import name_of
 from . import history, places, unknown
 from .refusal import Refusal
 from .statuses import DONE, FAILED, NOT_INSTALLED, NOT_RUNNING, USAGE
+from .stop_view import how, moving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ..control.daemon import Daemon
-    from ..control.schedule import Item
     from .places import Target
     from .screen import Screen
-
-_ROUND = 0.2
 
 
 # As systemd.kill(5) calls them.
@@ -85,7 +80,7 @@ def stop_target(target: Target, schedule: str, screen: Screen, kill: str = PROCE
     daemon = find_surely(target.pidfile)
     if daemon is not None:
         _stop_running(daemon, target, schedule, screen, kill)
-    elif kill == PROCESS or not end_left_overs(target, schedule, screen):
+    elif kill == PROCESS or not _stop_left_overs(target, schedule, screen):
         screen.say(f"{target.title}: not running")
     if os.path.lexists(target.pidfile):  # a program that knows nothing of its pidfile leaves it behind
         remove_left_over(target.pidfile)
@@ -102,55 +97,17 @@ def _stop_running(daemon: Daemon, target: Target, schedule: str, screen: Screen,
             advice = "ask from outside; or let the program end by itself: it is started again"
             raise Refusal(f"{target.title} would be stopped from within, and this command with it; {advice}", FAILED)
     start = time.monotonic()
-    with _moving(f"process {daemon.pid}", target, screen) as told:
+    with moving(f"process {daemon.pid}", target, screen) as told:
         daemon.stop(schedule, told.append, others)
     if others is not None:
         others.clear_up()
-    screen.say(f"{target.title}: stopped, process {daemon.pid}, {_how(told, start)}")
+    screen.say(f"{target.title}: stopped, process {daemon.pid}, {how(told, start)}")
 
 
-def _how(told: list[Item], start: float) -> str:
-    killed = any(isinstance(item, Send) and item.signum == SIGKILL for item in told)
-    return f"after {time.monotonic() - start:.1f} s{', by SIGKILL' if killed else ''}"
+def _stop_left_overs(target: Target, schedule: str, screen: Screen) -> bool:
+    from . import left_overs
 
-
-def end_left_overs(target: Target, schedule: str, screen: Screen) -> bool:
-    """End what a daemon has left that has ended without its pidfile; answer whether there was any."""
-    from ..control import stopping
-    from . import belonging
-
-    others = belonging.left_by(target.pidfile)
-    if others is None:
-        return False
-    named, start = ", ".join(map(str, others.members())), time.monotonic()
-    with _moving(named, target, screen) as told:
-        stopping.end(others, schedule, told.append, target.pidfile)
-    others.clear_up()
-    screen.say(f"{target.title}: had ended; stopped what it had left: {named}, {_how(told, start)}")
-    return True
-
-
-@contextmanager
-def _moving(what: str, target: Target, screen: Screen) -> Iterator[list[Item]]:
-    """Show a line that moves while something takes its time to end; yield the list of what it was told."""
-    told: list[Item] = []
-    if not screen.moves:
-        yield told
-        return
-    done, start = threading.Event(), time.monotonic()
-
-    def show() -> None:
-        while not done.wait(_ROUND):
-            last = next((str(item) for item in reversed(told) if isinstance(item, Send)), "")
-            screen.move(f"{target.title}: stopping {what}, {last}, {time.monotonic() - start:.1f} s")
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield told
-    finally:
-        done.set()
-        thread.join()
+    return left_overs.end(target, schedule, screen)
 
 
 def reload(options: argparse.Namespace, screen: Screen) -> int:

@@ -227,7 +227,7 @@ def numbers_of_children(pid: int) -> list[int] | None:
     """
     try:
         lists = [
-            content_of(f"/proc/{pid}/task/{each}/children", _LONGEST_FILE) for each in os.listdir(f"/proc/{pid}/task")
+            content_of(f"/proc/{pid}/task/{each}/children", 65_536) for each in os.listdir(f"/proc/{pid}/task")
         ]
     except OSError:
         return None
