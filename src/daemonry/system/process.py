@@ -147,7 +147,9 @@ def _from_ps(pid: int) -> Process | None:
     except ImportError:  # there may be no modules any more inside another root directory, and no ps either
         return None
 
-    command = ["ps", "-p", str(pid), "-o", "stat=,ppid=,pgid=,lstart=,comm="]
+    # One by one: what is behind an equals sign is a title to the end of the word, says ps(1) of POSIX.
+    columns = [word for name in ("stat", "ppid", "pgid", "lstart", "comm") for word in ("-o", f"{name}=")]
+    command = ["ps", "-p", str(pid), *columns]
     # In UTC, for our own TZ need not be the system's, and no hour of it comes twice a year.
     environment = {"LC_ALL": "C", "PATH": os.defpath, "TZ": "UTC0"}
     try:
