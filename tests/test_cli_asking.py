@@ -310,6 +310,7 @@ def test_quiet_leaves_only_errors_and_answers(daemonry: Daemonry, word: str) -> 
         ["status", "a", "b"],
         ["status", "--colour", "a"],
         ["list", "a"],
+        ["list", "--json", "--watch"],
         ["logs", "-n", "many", "a"],
         ["signal", "a"],
         ["signal", "a", "NONSENSE"],

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemonry.cli import sight
 from daemonry.cli.tables import fitted, width_of
 from harness.probe import facts_of
 from harness.waiting import wait_for, wait_for_exit
@@ -84,6 +85,16 @@ def test_a_command_line_steers_no_terminal(daemonry: Daemonry) -> None:
     told = facts(daemonry)
     assert told["command"] == f"sh -c {RUNS}\\x1b[31m\\nred"
     daemonry.stop()
+
+
+def test_what_is_shown_of_a_process_is_the_same_without_proc(daemonry: Daemonry) -> None:
+    """By ps(1), where there is no /proc."""
+    pid = daemonry.start(*SLEEP)
+    found, by_ps = sight._details_from_proc(pid), sight._details_from_ps(pid)
+    assert (found.command, found.user) == (by_ps.command, by_ps.user)
+    assert found.memory == by_ps.memory
+    daemonry.stop()
+    assert sight._details_from_ps(2**30) == sight.Details()
 
 
 def test_a_program_between_two_starts_is_restarting(daemonry: Daemonry) -> None:
@@ -180,6 +191,7 @@ def test_the_last_lines_are_those_of_its_own_log(daemonry: Daemonry) -> None:
     shown = daemonry("status", daemonry.name, cwd="/").check(1).stdout.splitlines()
     assert shown[2:] == [f"    {number}" for number in range(5, 10)]
     assert daemonry("logs", "-n", 1, daemonry.name, cwd="/").check().stdout == "9\n"
+    assert facts(daemonry, status=1)["log"] == str(daemonry.directory / "some.log")
 
 
 def test_a_start_that_fails_leaves_no_history(daemonry: Daemonry) -> None:
@@ -272,7 +284,9 @@ def test_watch_looks_again_until_ctrl_c(daemonry: Daemonry, words: list[str]) ->
     terminal = daemonry.on_terminal(*words, "--watch", *name)
     terminal.read_until(f"{daemonry.name}")
     daemonry.stop()
-    wait_for(lambda: "not running" in terminal.output, what="it is seen that it is stopped")
+    wait_for(
+        lambda: re.search(rf"{daemonry.name}:? +\S*not running", terminal.output), what="it is seen that it is stopped"
+    )
     terminal.write("\x03")
     assert terminal.wait() == 130
     assert "Traceback" not in terminal.output

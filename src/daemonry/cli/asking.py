@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MARKS = {True: ("ok", "good"), False: ("not ok", "bad"), None: ("?", "doubtful")}
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """Add what a command takes that can answer a program."""
     parser.add_argument("--json", action="store_true", help="answer in JSON")
 
@@ -53,8 +53,9 @@ _moment.__name__ = "time (08:00, 2026-11-27 08:00) or length of time (10m, 1h30m
 
 def add_watch(parser: argparse.ArgumentParser) -> None:
     """Add what a command takes that can go on looking."""
-    add_json(parser)
-    parser.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+    how = parser.add_mutually_exclusive_group()
+    add_json(how)
+    how.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
 
 
 def status(options: argparse.Namespace, screen: Screen) -> int:

@@ -117,9 +117,17 @@ def facts_of(sight: Sight) -> dict[str, Any]:
         "last_end": {"time": past.ended, "how": past.ending} if past and past.ended else None,
         "supervisor": {"pid": supervisor.pid, "started": supervisor.started} if supervisor else None,
         "pidfile": sight.target.pidfile,
-        "log": sight.target.log,
+        "log": _log_of(sight.target),
         "reason": sight.reason,
     }
+
+
+def _log_of(target: Target) -> str | None:
+    if target.memory is None:
+        return target.log
+    from . import memory
+
+    return memory.log_of(target)
 
 
 class Details(Record):
@@ -156,7 +164,7 @@ def _details_from_proc(pid: int) -> Details:
 def _details_from_ps(pid: int) -> Details:
     import subprocess
 
-    command = ["ps", "-p", str(pid), "-o", "user=,rss=,args="]
+    command = ["ps", "-p", str(pid), "-o", "user=", "-o", "rss=", "-o", "args="]
     try:
         answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="backslashreplace", check=False)
         user, memory, words = answer.stdout.strip().split(None, 2)
