@@ -239,7 +239,7 @@ def test_a_pidfile_alone_has_a_log_beside_it(daemonry: Daemonry) -> None:
 def test_a_pidfile_alone_is_enough(daemonry: Daemonry) -> None:
     started = daemonry("start", "--pidfile", "p.pid", *AT_ONCE, *SLEEP).check()
     pid = int((daemonry.directory / "p.pid").read_text())
-    assert started.stderr == f"p.pid: started, process {pid}\n"
+    assert started.stderr == f"./p.pid: started, process {pid}\n"
     assert f"process {pid}" in daemonry("status", "./p.pid").check().stdout
     daemonry("stop", "./p.pid").check()
     assert not (daemonry.directory / "p.pid").exists()
