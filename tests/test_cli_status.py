@@ -8,6 +8,7 @@ import pwd
 import re
 import signal
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from daemonry.cli import sight
 from daemonry.cli.tables import fitted, width_of
 from harness.probe import facts_of
 from harness.waiting import wait_for, wait_for_exit
+from pidfile_programs import unshared
 
 if TYPE_CHECKING:
     from harness.commands import Daemonry
@@ -152,15 +154,18 @@ def test_a_signal_by_which_it_was_killed_is_named(daemonry: Daemonry) -> None:
     assert "failed: the program was killed by SIGKILL, and was given up" in told
 
 
-@pytest.mark.parametrize("ends", ["stop", "start"])
+@pytest.mark.parametrize("ends", ["stop", "start", "run"])
 def test_a_failure_is_over_with_the_next_stop_or_start(daemonry: Daemonry, ends: str) -> None:
     """A daemon that is stopped by whatever command, or starts anew, has not failed."""
-    wait_for_exit_of = supervised(daemonry, "--restart-limit", "0/60")
+    supervisor = supervised(daemonry, "--restart-limit", "0/60")
     fail(daemonry, 3)
-    wait_for_exit(wait_for_exit_of)
+    wait_for_exit(supervisor)
     if ends == "start":
         daemonry.start(*SLEEP)
         assert facts(daemonry)["starts"] is None
+    if ends == "run":
+        daemonry("run", "--name", daemonry.name, "--", "true").check()
+        assert not daemonry.history().exists()
     daemonry("stop", daemonry.name).check()
     assert daemonry("status", daemonry.name).check(3).stdout == f"{daemonry.name}: not running\n"
     assert not daemonry.history().exists()
@@ -182,6 +187,16 @@ def test_a_killed_supervisor_has_failed(daemonry: Daemonry) -> None:
     wait_for(lambda: not daemonry.daemons.alive(), what="its program ends with it")
     told = daemonry("status", daemonry.name).check(1).stdout
     assert told.startswith(f"{daemonry.name}: failed: its supervisor ended without being stopped, and its pidfile")
+
+
+def test_what_ended_with_the_system_is_told_apart(daemonry: Daemonry) -> None:
+    """Its pidfile is older than the system's start, which lies here where the offset of a time namespace puts it."""
+    daemonry.daemons.stop(daemonry.start(*SLEEP), signal.SIGKILL)
+    ended = time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = wait_for(lambda: (now := int(time.clock_gettime(time.CLOCK_BOOTTIME))) > ended and now, what="a whole second")
+    reboot = unshared("--time", "--boottime", str(-now), "--fork", "--kill-child")
+    told = daemonry("status", daemonry.name, through=reboot).check(1).stdout
+    assert told.startswith(f"{daemonry.name}: failed: it ended with the system, and its pidfile is left\n")
 
 
 def test_the_last_lines_are_those_of_its_own_log(daemonry: Daemonry) -> None:

@@ -114,6 +114,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     target = _target(options)
     preconditions.refuse_running(target)
     preconditions.refuse_left_overs(target, options.clean, screen)
+    preconditions.forget_the_dead(target)
     context = _context(options, foreground=True)
     return _open(context, target, screen)
 
