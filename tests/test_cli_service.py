@@ -375,6 +375,22 @@ def test_ctrl_c_ends_what_runs_in_the_foreground_without_a_traceback(daemons: Da
     assert not service.pidfile.exists()
 
 
+def test_ctrl_c_before_the_body_ends_what_runs_in_the_foreground(service: Service) -> None:
+    """Whenever it comes: between the opening and the body nothing may swallow it."""
+    service.write()
+    own = "class Own(DaemonContext):\n    def open(self):\n        super().open()\n        os.kill(os.getpid(), 2)\n"
+    service.program.write_text(service.program.read_text().replace("context = DaemonContext(", f"{own}context = Own("))
+    assert service("run", status=130).stdout == ""
+    assert not service.pidfile.exists()
+
+
+def test_an_error_that_ctrl_c_displaces_in_a_service_is_shown(service: Service) -> None:
+    service.write("try: int('x')\n    finally: raise KeyboardInterrupt")
+    told = service("run", status=-signal.SIGINT).stderr
+    assert "ValueError: " in told
+    assert "own_commands" not in told
+
+
 @pytest.mark.parametrize("logs", ["", "import logging; logging.basicConfig()"])
 def test_what_ends_a_service_in_the_foreground_is_shown_once(service: Service, daemons: Daemons, logs: str) -> None:
     """By Python, with the program's own lines alone."""

@@ -207,7 +207,7 @@ def test_click_may_have_the_programs_own_options(daemons: Daemons) -> None:
     daemons.launch(program, "stop").check()
     assert daemons.launch(program, "status").check(3).stdout == "own.py: not running\n"
     terminal = daemons.terminal(program, "run")
-    terminal.read_until("3")
+    terminal.read_until("\r\n3\r\n")
     terminal.write("\x03")
     assert terminal.wait() == 130
     assert "Abort" not in terminal.output

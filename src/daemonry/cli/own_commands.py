@@ -9,6 +9,7 @@ from ..body import Onlooker, show_the_program_only
 from ..context import DaemonContext
 from ..control.daemon import find_surely
 from ..errors import DaemonStartError, DaemonTraceback, InvalidOption
+from ..steps import telling_once
 from ..steps.pidfile import lock_of
 from . import steering
 from .commands import carry_out
@@ -71,16 +72,19 @@ class _Own:
         opening = {"start": self._start, "run": self._run, "restart": self._restart}
         options.target = self.target
         status = carry_out(COMMANDS[command].function or opening[command], options, self.target.title)
-        return self._keep() if self._context.is_open else status
+        if self._context.is_open and status == DONE:
+            return self._keep()
+        self._context.close()  # which Ctrl-C has left open
+        return status
 
     def _keep(self) -> int:
         """Call the body in the context that is open; what it raises is the program's own, and is put in no line."""
         with self._context:
             try:
                 self._main()
-            except KeyboardInterrupt:  # how one ends what runs in the foreground
-                return _INTERRUPTED
             except BaseException as error:
+                if telling_once.is_mere_interrupt(error):  # how one ends what runs in the foreground
+                    return _INTERRUPTED
                 show_the_program_only(error)  # before it is logged
                 raise
         return DONE

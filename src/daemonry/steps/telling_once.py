@@ -22,14 +22,14 @@ def tell_of_end(error: BaseException, text: str, discarded: bool) -> None:
     Ctrl-C is told in a line, and Python shows nothing of it: that the process ends by SIGINT says it.
     """
     with _handlers_on_stderr_passed_over():
-        if not _is_mere_interrupt(error):
+        if not is_mere_interrupt(error):
             telling.tell_of_end(error, text, discarded)
         else:
             _end_quietly(error)
             telling.tell("the daemon ends: interrupted by SIGINT", None, discarded)
 
 
-def _is_mere_interrupt(error: BaseException) -> bool:
+def is_mere_interrupt(error: BaseException) -> bool:
     """Whether it is Ctrl-C, and displaces no error that has to be shown with it."""
     return type(error) is KeyboardInterrupt and not any(isinstance(each, Exception) for each in _behind(error))
 
