@@ -142,6 +142,29 @@ def test_a_program_given_up_in_the_foreground_lends_its_status(daemonry: Daemonr
     assert "sh exited with status 9; given up, for it was started again 0 times in 60 s" in launched.stderr
 
 
+@pytest.mark.parametrize("words", [("false",), ("sh", "-c", "exit 3")])
+def test_a_program_that_never_was_up_in_the_foreground_is_told_of_in_a_line(
+    daemonry: Daemonry, words: tuple[str, ...]
+) -> None:
+    """In the command's name, as `start` does it."""
+    said = daemonry("run", "--restart", "--settle", "9", "--", *words).check(1).stderr
+    assert re.fullmatch(r"daemonry: the program exited with status [13]\n", said)
+
+
+@pytest.mark.parametrize(("settle", "status"), [("0", 0), ("60", 130)])
+def test_ctrl_c_in_the_foreground_is_the_end_of_the_program_and_of_its_supervisor(
+    daemonry: Daemonry, settle: str, status: int
+) -> None:
+    """Nothing is said of a new start, whichever of the two has noticed it first, nor of an end that was wanted."""
+    script = sh("echo up; exec sleep 60")
+    terminal = daemonry.on_terminal("run", "--name", daemonry.name, "--restart", "--settle", settle, *script)
+    terminal.read_until("up")
+    terminal.write("\x03")
+    assert terminal.wait() == status
+    assert terminal.output.replace("^C", "") == "up\r\n"
+    assert daemonry.left() == []
+
+
 def test_on_failure_starts_again_what_fails_and_lets_end_what_succeeds(daemonry: Daemonry) -> None:
     """--restart=on-failure: status 3 is started again, status 0 ends the supervisor as well."""
     os.mkfifo(daemonry.directory / "orders")

@@ -211,8 +211,14 @@ def _open(context: Program | Supervisor, target: Target | None, screen: Screen) 
     except (KeyboardInterrupt, Terminated):
         _clear(target, screen)
         raise
-    with context:
-        return context.keep()
+    try:
+        with context:
+            return context.keep()
+    except SystemExit as end:
+        if not isinstance(end.code, str):
+            raise
+        screen.complain(end.code)  # in the foreground: a launcher is told of it as of an error of the start
+        return FAILED
     return FAILED  # the context has swallowed what went wrong, and told of it
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .program import Readiness
 
 LONGEST_PAUSE = 60.0
+# The status of a command that Ctrl-C has ended, as shells tell it.
+_INTERRUPTED = 130
 _PASSED_ON = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "CONT")
 
 
@@ -136,7 +138,8 @@ class Supervisor(ProgramContext):
         tick = self.progress if self.ticks else bool
         if not self.readiness.wait(watch.child.pid, watch.has_ended, self.progress, tick):
             watch.until_ended()
-            sys.exit(f"the program {watch.ending}")
+            # Whoever looks on has stopped it, and knows.
+            sys.exit(_INTERRUPTED if self._opening.tie is None and watch.stopping else f"the program {watch.ending}")
         if self.started:
             self.progress(self.started.format(pid=os.getpid()))
         self.history.note(stage=history.UP)
@@ -265,6 +268,7 @@ class _Watch:
             return
         while self.child.code is None:
             self._serve(None)
+        self._hear_signals()  # Ctrl-C is for both, and the program may have been quicker to end of it
         self.ran = time.monotonic() - self._started
         code = self.child.code
         self.status = code if code >= 0 else 128 - code
