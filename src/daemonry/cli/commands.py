@@ -7,7 +7,7 @@ import sys
 
 from .command_table import COMMANDS, Command
 from .screen import Screen, paint
-from .statuses import DONE, FAILED, USAGE, status_of
+from .statuses import DONE, FAILED, INTERRUPTED, USAGE, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def carry_out(
         screen.complain(about or str(error))
         return status_of(error)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def function_of(name: str) -> Callable[[argparse.Namespace, Screen], int]:

@@ -18,7 +18,7 @@ from .own_words import COMMANDS, Words
 from .places import Target
 from .refusal import Refusal
 from .start_notes import StartNotes
-from .statuses import DONE, FAILED, status_of
+from .statuses import DONE, FAILED, INTERRUPTED, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from .screen import Screen
 
     Wanted = Union[DaemonContext, Callable[[argparse.Namespace], DaemonContext]]
-
-# The status of a program that Ctrl-C has ended, as shells tell it.
-_INTERRUPTED = 130
 
 
 def perform_own(
@@ -74,7 +71,8 @@ class _Own:
         status = carry_out(COMMANDS[command].function or opening[command], options, self.target.title)
         if self._context.is_open and status == DONE:
             return self._keep()
-        self._context.close()  # which Ctrl-C has left open
+        if self._context.is_open:  # by a command that Ctrl-C has ended
+            self._context.close()
         return status
 
     def _keep(self) -> int:
@@ -84,7 +82,7 @@ class _Own:
                 self._main()
             except BaseException as error:
                 if telling_once.is_mere_interrupt(error):  # how one ends what runs in the foreground
-                    return _INTERRUPTED
+                    return INTERRUPTED
                 show_the_program_only(error)  # before it is logged
                 raise
         return DONE

@@ -14,6 +14,8 @@ USAGE = 2
 NOT_ALLOWED = 4
 NOT_INSTALLED = 5
 NOT_RUNNING = 7
+# By Ctrl-C, as shells tell it.
+INTERRUPTED = 130
 
 # Of `daemonry status` alone.
 IS_RUNNING = 0

@@ -23,6 +23,7 @@ from .homes import history_beside
 from .program import ProgramContext
 from .scribe import Scribe
 from .stamps import AsWritten
+from .statuses import INTERRUPTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from .program import Readiness
 
 LONGEST_PAUSE = 60.0
-# The status of a command that Ctrl-C has ended, as shells tell it.
-_INTERRUPTED = 130
 _PASSED_ON = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "CONT")
 
 
@@ -139,7 +138,7 @@ class Supervisor(ProgramContext):
         if not self.readiness.wait(watch.child.pid, watch.has_ended, self.progress, tick):
             watch.until_ended()
             # Whoever looks on has stopped it, and knows.
-            sys.exit(_INTERRUPTED if self._opening.tie is None and watch.stopping else f"the program {watch.ending}")
+            sys.exit(INTERRUPTED if self._opening.tie is None and watch.stopping else f"the program {watch.ending}")
         if self.started:
             self.progress(self.started.format(pid=os.getpid()))
         self.history.note(stage=history.UP)
