@@ -58,7 +58,7 @@ def test_a_failure_that_the_program_catches_is_logged_elsewhere_alone(daemons: D
 WAITS = {
     "context.wait()": "",
     "time.sleep(60)": "",
-    "asyncio.run(asyncio.sleep(60))": "",
+    "asyncio.run(sleep())": "async def sleep():\n    print('up')\n    await asyncio.sleep(60)\n",
     "threading.Event().wait()": "",
     "deeper()": "def deeper(depth=9):\n    deeper(depth - 1) if depth else time.sleep(60)\n",
 }
@@ -68,7 +68,8 @@ WAITS = {
 @pytest.mark.parametrize("wait", WAITS)
 def test_ctrl_c_ends_it_by_the_signal_and_without_a_trace(daemons: Daemons, wait: str, handler: str) -> None:
     """Python's own end of it, which tells the shell that it was Ctrl-C; what is behind the block is done."""
-    body = f"def main():\n    try:\n        with context:\n            print('up')\n            {wait}\n"
+    says = "" if "asyncio" in wait else "print('up')\n            "  # not before the loop has its handler
+    body = f"def main():\n    try:\n        with context:\n            {says}{wait}\n"
     body += "    finally:\n        print('done', context.is_open)\nmain()"
     before = "import asyncio, time\n" + WAITS[wait]
     terminal = daemons.terminal(program(HANDLERS[handler], before, OPENED + body), daemons.directory)
