@@ -164,6 +164,7 @@ def test_a_program_whose_flags_are_not_behind_two_dashes(daemonry: Daemonry, com
     )
     said = daemonry(command, "--nmae", "python3", "python3", "app.py").check(2).stderr
     assert said.endswith("error: unrecognized arguments: --nmae\n")
+    assert "Traceback" not in daemonry(command, "python3", "-qx").check(2).stderr
 
 
 @pytest.mark.parametrize("flag", ["--output", "--stdout", "--stdin"])

@@ -142,7 +142,7 @@ def parse(name: str, words: list[str]) -> Any:
 
 def _advice_on(name: str, words: list[str], options: argparse.Namespace, unknown: str) -> str:
     """Return what to put behind a word that is no flag of this command's: it may be the program's own."""
-    before = words[: words.index(unknown)]
+    before = words[: words.index(unknown)] if unknown in words else []  # else it is half of one, such as -qx
     program = next(iter(getattr(options, "words", [])), None)
     if program not in before:
         return ""
