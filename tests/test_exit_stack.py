@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemonry.system.exit_stack import ExitStack
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -206,3 +209,48 @@ def test_an_interrupt_when_all_steps_are_done_closes_no_stream(daemons: Daemons)
         """
     ).check()
     assert (launched.stdout, launched.stderr) == ("still there\n", "and here\n")
+
+
+class Leaving:
+    """What is left in one of three ways, and what it was told of."""
+
+    def __init__(self, way: str, told: list[object]) -> None:
+        self._way = way
+        self._told = told
+
+    def __enter__(self) -> str:
+        return f"entered {self._way}"
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self._told.append((self._way, kind, repr(error), trace is not None))
+        if self._way == "raises":
+            raise LookupError(len(self._told))
+        return self._way == "ends it"
+
+
+def outcome(kind: Any, ways: tuple[str, ...], fails: bool) -> object:
+    """Say all that can be seen of a stack that is left, through a with-block."""
+    told: list[object] = []
+    try:
+        with kind() as stack:
+            told.append(stack.enter_context(Leaving(ways[0], told)))
+            stack.callback(lambda *words, **named: told.append((words, named)), 1, two=2)
+            for way in ways[1:]:
+                stack.push(Leaving(way, told))
+            stack.push(lambda *exc_info: told.append(exc_info[0]))
+            moved = stack.pop_all()
+            stack.push(moved)
+            if fails:
+                raise ValueError
+    except Exception as error:
+        raised: BaseException | None = error
+        while raised is not None:
+            told.append(repr(raised))
+            raised = raised.__context__
+    return told
+
+
+@pytest.mark.parametrize("ways", [*itertools.product(("goes on", "ends it", "raises"), repeat=3)], ids=", ".join)
+def test_it_is_left_as_that_of_the_standard_library(ways: tuple[str, ...]) -> None:
+    for fails in (False, True):
+        assert outcome(ExitStack, ways, fails) == outcome(contextlib.ExitStack, ways, fails)

@@ -15,12 +15,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from contextlib import ExitStack
     from typing import Any
 
     from .manager import listen
     from .manager.notify import Manager
     from .plan import PlannedStep
+    from .system.exit_stack import ExitStack
 
 
 class Ready(str):

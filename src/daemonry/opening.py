@@ -22,11 +22,11 @@ from .launch.at_exit import AtExit
 from .launch.audience import Audience
 from .plan import Plan
 from .system import forks
+from .system.exit_stack import ExitStack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import ExitStack
     from types import TracebackType
     from typing import Any, NoReturn
 
@@ -99,7 +99,7 @@ class Opening:
     def stack(self) -> ExitStack:
         """What is to be given back."""
         if self._stack is None:
-            self._stack = _new_stack()
+            self._stack = ExitStack()
         return self._stack
 
     def leave_stack_to_the_next(self) -> ExitStack | None:
@@ -170,7 +170,7 @@ class Opening:
         """
         if self.tie is None:
             self.stack.callback(lambda: put_back() if self.is_opening else None)
-            self._forgotten_when_open = self._forgotten_when_open or _new_stack()
+            self._forgotten_when_open = self._forgotten_when_open or ExitStack()
             self._forgotten_when_open.callback(forget)
 
     def _begin_body(self) -> None:
@@ -341,10 +341,3 @@ class Opening:
         finally:
             # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
             self.is_leaving = True
-
-
-def _new_stack() -> ExitStack:
-    # Loaded when something has to be given back: with what it brings along it is a third of an interpreter's own start.
-    from contextlib import ExitStack
-
-    return ExitStack()

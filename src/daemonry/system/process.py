@@ -228,9 +228,7 @@ def numbers_of_children(pid: int) -> list[int] | None:
     One may be missing while another one ends. Source: proc_pid_tid_children(5); kernels may be made without it.
     """
     try:
-        lists = [
-            content_of(f"/proc/{pid}/task/{each}/children", 65_536) for each in os.listdir(f"/proc/{pid}/task")
-        ]
+        lists = [content_of(f"/proc/{pid}/task/{each}/children", 65_536) for each in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return None
     return [int(number) for each in lists for number in each.split()]
