@@ -76,6 +76,7 @@ def test_a_start_with_the_path_of_a_pidfile_does_without_lockfile(daemons: Daemo
     loaded = loaded_by(daemons, start)
     assert "daemonry.pidfile.lock" in loaded
     assert loaded.isdisjoint({"lockfile", "daemonry.pidfile.errors", "socket", "threading", "enum", "math"})
+    assert loaded.isdisjoint({"contextlib", "functools", "collections"})
 
 
 def test_the_pidfile_module_is_reached_by_the_package_alone(daemons: Daemons) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 
+from ..errors import ignored
 from ..system import process
 from ..system.closing import close
 from . import seal
@@ -60,7 +60,7 @@ def link_draft(pid: int, place: Place) -> os.stat_result | None:
             close(fd)  # before it loses the name: FUSE and NFS keep the name of a file that is open
         return found if _name(draft, place) else None
     finally:
-        with suppress(FileNotFoundError):  # renamed, or who else may write here has taken it away
+        with ignored(FileNotFoundError):  # renamed, or who else may write here has taken it away
             os.unlink(draft, dir_fd=place.directory)
 
 
@@ -109,7 +109,7 @@ def remove_drafts(place: Place, left_over: os.stat_result | None = None) -> None
         if not (number.isdigit() and len(rest) == _RANDOM * 2 and rest.isalnum()):
             continue
         if _is_gone(int(number)) or _is_same(name, place, left_over):
-            with suppress(FileNotFoundError, PermissionError):
+            with ignored(FileNotFoundError, PermissionError):
                 os.unlink(name, dir_fd=place.directory)
 
 

@@ -8,8 +8,8 @@ harm in whose hands it comes with the daemon's.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from ..errors import ignored
 from ..system.closing import close
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ def is_set(place: Place, pidfile: os.stat_result) -> bool:
 
 def remove(place: Place) -> None:
     """Take the mark away."""
-    with suppress(FileNotFoundError):
+    with ignored(FileNotFoundError):
         os.unlink(_name(place), dir_fd=place.directory)
 
 

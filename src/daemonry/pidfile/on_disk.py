@@ -9,11 +9,10 @@ import errno
 import os
 import stat
 import time
-from contextlib import contextmanager
-from functools import lru_cache
 
 from ..errors import advice_on
 from ..system.closing import close, out_of_reach
+from ..system.record import remembered
 from . import mark as pidfile_mark
 from . import seal
 from .drafts import link_draft, link_unnamed, remove_drafts
@@ -22,7 +21,7 @@ from .turn import turn_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # What says at the end that the file is gone with its directory, or out of sight.
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -156,7 +155,7 @@ def publish(place: Place) -> Held | None:
         refuse(place.path, error)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def _is_seen_by_all(_pid: int) -> bool:
     """Whether this process has its number for everybody, so that the seal can be tried on it."""
     try:
@@ -188,16 +187,16 @@ def _lock_for_life(place: Place, held: Held) -> None:
         raise
 
 
-@contextmanager
-def _own_turn(place: Place) -> Iterator[None]:
+class _own_turn(turn_at):
     """Wait for our turn, so that who has just found the file without a lock can't take it away any more."""
-    for _ in range(_MOST_WAITS):
-        with turn_at(place) as is_mine:
-            if is_mine:
-                yield
-                return
-        time.sleep(_WAIT)
-    raise OSError(errno.EBUSY, "other starts are in the way")
+
+    def __enter__(self) -> bool:
+        for _ in range(_MOST_WAITS):
+            if super().__enter__():
+                return True
+            self.__exit__()
+            time.sleep(_WAIT)
+        raise OSError(errno.EBUSY, "other starts are in the way")
 
 
 def is_own(place: Place, held: Held) -> bool:

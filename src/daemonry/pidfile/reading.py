@@ -9,7 +9,6 @@ import errno
 import os
 import stat
 import time
-from contextlib import contextmanager
 
 from ..system import process
 from ..system.closing import close
@@ -21,7 +20,6 @@ from . import mark as pidfile_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import NoReturn
 
 _NOT_REGULAR = "it is not a regular file; remove it, or choose another path"
@@ -105,36 +103,61 @@ class Holder(Record):
         return f"a process that can't be seen from here (another PID namespace, a container, or hidepid){says}"
 
 
-@contextmanager
-def opened(path: str) -> Iterator[tuple[Place, int] | None]:
-    """Open the file that is there, never making one and never following a link; ``None`` when there is none.
+class opened_at:
+    """Open the file of this place as :class:`opened` does; the block is given the descriptor, ``None`` without a file.
+
+    :raises OSError: as there.
+    """
+
+    def __init__(self, place: Place, mode: int = os.O_RDONLY) -> None:
+        self._place = place
+        self._mode = mode
+
+    def __enter__(self) -> int | None:
+        self._fd = open_at(self._place, self._mode)
+        return self._fd
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if self._fd is not None:
+            close(self._fd)
+
+
+class opened:
+    """Open the file that is there, never making one and never following a link.
+
+    The block is given its place and the descriptor, or ``None`` when there is none.
 
     :raises OSError: a :class:`~daemonry.pidfile.PIDFileError`, when it can't be opened or is no regular file.
     """
-    try:
-        place = Place(path)
-    except FileNotFoundError:
-        yield None
-        return
-    except OSError as error:
-        refuse(path, error)
-    with place, opened_at(place) as fd:
-        yield None if fd is None else (place, fd)
 
+    def __init__(self, path: str) -> None:
+        self._path = path
 
-@contextmanager
-def opened_at(place: Place, mode: int = os.O_RDONLY) -> Iterator[int | None]:
-    """Open the file of this place as :func:`opened` does."""
-    fd = open_at(place, mode)
-    try:
-        yield fd
-    finally:
-        if fd is not None:
-            close(fd)
+    def __enter__(self) -> tuple[Place, int] | None:
+        self._open: tuple[int, ...] = ()
+        try:
+            place = Place(self._path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            refuse(self._path, error)
+        self._open = (place.directory,)
+        try:
+            fd = open_at(place)
+        except BaseException:
+            close(place.directory)
+            raise
+        if fd is None:
+            return None
+        self._open = (fd, place.directory)
+        return place, fd
+
+    def __exit__(self, *_exc_info: object) -> None:
+        close(*self._open)
 
 
 def open_at(place: Place, mode: int = os.O_RDONLY) -> int | None:
-    """Open the file of this place as :func:`opened` does; return the descriptor."""
+    """Open the file of this place as :class:`opened` does; return the descriptor."""
     try:
         fd = os.open(place.name, mode | _EXISTING, dir_fd=place.directory)
     except FileNotFoundError:

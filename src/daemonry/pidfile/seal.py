@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import time
-from functools import lru_cache
 
 from ..errors import ignored
 from ..system import process
+from ..system.record import remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _BOOTS = 999_983
 
 # Of one's own process no more is asked than the seal needs, for a daemon that has just been forked copies each page of
 # its memory that it comes to.
-@lru_cache(maxsize=1)
+@remembered
 def _own_birth(pid: int) -> int | None:
     return process.birth_of(pid)
 
@@ -81,7 +81,7 @@ def _seconds(found: os.stat_result, pid: int, born: int, place: bytes) -> int:
     return _FIRST + _STEP * (int.from_bytes(text, "big") % _SEALS)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def _offset(_pid: int) -> int:
     # In ticks. The kernel shows a process's start by the reader's own clock, and each time namespace may have another.
     try:
@@ -91,7 +91,7 @@ def _offset(_pid: int) -> int:
     return int(words[0]) * process.TICKS if words else 0
 
 
-@lru_cache(maxsize=1)
+@remembered
 def _boot() -> int:
     # Of a directory that outlives the system's start, where numbers and ticks begin anew; see random(4).
     try:

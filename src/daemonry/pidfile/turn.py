@@ -9,42 +9,49 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
 
 from ..system.closing import close
 from . import kernel_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .reading import Place
 
 _MODE = 0o600
 
 
-@contextmanager
-def turn_at(place: Place) -> Iterator[bool]:
-    """Take the turn if nobody has it; yield whether it is ours.
+class turn_at:
+    """Take the turn if nobody has it; the block is given whether it is ours.
 
     :raises OSError: when the directory can't be written, or its file system has no locks.
     """
-    name = f".{place.name}.turn"
-    fd = _opened(name, place.directory)
-    if fd is None:
-        yield False
-        return
-    try:
-        if not (_is_locked_by_us(fd, name, place.directory) and _is_named(fd, name, place.directory)):
-            yield False
-            return
+
+    def __init__(self, place: Place) -> None:
+        self._directory = place.directory
+        self._name = f".{place.name}.turn"
+        self._is_ours = False
+
+    def __enter__(self) -> bool:
+        self._fd = fd = _opened(self._name, self._directory)
+        if fd is None:
+            return False
         try:
-            yield True
+            self._is_ours = _is_locked_by_us(fd, self._name, self._directory) and _is_named(
+                fd, self._name, self._directory
+            )
+        except BaseException:
+            close(fd)
+            raise
+        return self._is_ours
+
+    def __exit__(self, *_exc_info: object) -> None:
+        try:
+            if self._is_ours:
+                # While it is locked: who opens it before this finds, once it has the lock, that it has lost its name.
+                os.unlink(self._name, dir_fd=self._directory)
         finally:
-            # While it is locked: who opens it before this finds, once it has the lock, that it has lost its name.
-            os.unlink(name, dir_fd=place.directory)
-    finally:
-        close(fd)
+            if self._fd is not None:
+                close(self._fd)
 
 
 def _opened(name: str, directory: int) -> int | None:

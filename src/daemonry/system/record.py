@@ -32,6 +32,26 @@ else:
         return lambda cls: cls
 
 
+if TYPE_CHECKING:
+    from functools import lru_cache
+
+    remembered = lru_cache(maxsize=1)
+else:
+    # Nor functools.lru_cache.
+    class remembered:
+        """A function that is asked the same again and again, and works it out when it is asked another thing."""
+
+        def __init__(self, work_out: Any) -> None:
+            self._work_out = work_out
+            self._asked: Any = None
+
+        def __call__(self, *asked: Any) -> Any:
+            if asked != self._asked:
+                self._answer = self._work_out(*asked)
+                self._asked = asked
+            return self._answer
+
+
 # Not dataclasses and not typing.NamedTuple: each of them would make `import daemonry` half as dear again (inspect,
 # typing) for what takes twenty lines here.
 @dataclass_transform(kw_only_default=True, frozen_default=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
 
 from .closing import close
 from .record import Record
@@ -82,18 +81,21 @@ def _opened(path: str, directory: int | None = None) -> tuple[int, os.stat_resul
         raise
 
 
-@contextmanager
-def at_directory(path: str) -> Iterator[int]:
-    """Hold a directory open, as :func:`opened_directory` opens it."""
-    fd, _ = opened_directory(path)
-    try:
-        yield fd
-    finally:
-        close(fd)
+class at_directory:
+    """Hold a directory open, as :func:`opened_directory` opens it; the block is given the descriptor."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        self._fd, _ = opened_directory(self._path)
+        return self._fd
+
+    def __exit__(self, *_exc_info: object) -> None:
+        close(self._fd)
 
 
-@contextmanager
-def reached(path: str, lent: bool = False) -> Iterator[Place]:
+def reached(path: str, lent: bool = False) -> _AsItIs | _walked:
     """Go to a file's directory with root's rights, through no link that others may have put on the way.
 
     :param lent: whether it is for another user; then not even a link of root's is followed in the file's place, where
@@ -103,26 +105,54 @@ def reached(path: str, lent: bool = False) -> Iterator[Place]:
     Source: path_resolution(7); openat2(2), RESOLVE_NO_SYMLINKS, is stricter than an administrator's own links allow.
     """
     # A link of root's in the file's place may lead where others have theirs, and is followed step by step.
-    if _is_roots_alone(os.path.dirname(path)) and not os.path.islink(path):
-        yield Place(directory=None, name=path, flags=0, guarded=False)
-        return
-    with _walked(path, lent) as place:
-        yield place
+    return _AsItIs(path) if _is_roots_alone(os.path.dirname(path)) and not os.path.islink(path) else _walked(path, lent)
 
 
-@contextmanager
-def _walked(path: str, lent: bool) -> Iterator[Place]:
+class _AsItIs:
+    """The way that the kernel goes by itself."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> Place:
+        return Place(directory=None, name=self._path, flags=0, guarded=False)
+
+    def __exit__(self, *_exc_info: object) -> None:
+        pass
+
+
+class _walked:
     """Go there as :func:`reached` does, where others can write on the way."""
-    if not hasattr(os, "O_PATH"):  # macOS, where a link can't be held while it is looked at
-        guarded = is_open_to_others(os.stat(os.path.dirname(path)))
-        flags, moved = os.O_NOFOLLOW if guarded else 0, lent and _can_be_moved(os.path.dirname(path))
-        yield Place(directory=None, name=path, flags=flags, guarded=guarded, moved=moved, linked=os.path.islink(path))
-    else:
-        walk = _Walk(path, lent)
+
+    def __init__(self, path: str, lent: bool) -> None:
+        self._path = path
+        self._lent = lent
+
+    def __enter__(self) -> Place:
+        self._walk = _Walk(self._path, self._lent) if hasattr(os, "O_PATH") else None
+        if self._walk is None:  # macOS, where a link can't be held while it is looked at
+            return self._unwalked()
         try:
-            yield walk.to_its_end()
-        finally:
-            close(walk.directory)
+            return self._walk.to_its_end()
+        except BaseException:
+            close(self._walk.directory)
+            raise
+
+    def _unwalked(self) -> Place:
+        above = os.path.dirname(self._path)
+        guarded = is_open_to_others(os.stat(above))
+        return Place(
+            directory=None,
+            name=self._path,
+            flags=os.O_NOFOLLOW if guarded else 0,
+            guarded=guarded,
+            moved=self._lent and _can_be_moved(above),
+            linked=os.path.islink(self._path),
+        )
+
+    def __exit__(self, *_exc_info: object) -> None:
+        if self._walk is not None:
+            close(self._walk.directory)
 
 
 def _is_roots_alone(directory: str) -> bool:
