@@ -36,16 +36,16 @@ class Bound:
 # A little above what the interpreter of continuous integration, CPython 3.11, takes.
 BOUNDS = (
     Bound("instructions", 1.7, beside_bare=True),
-    Bound("instructions-pidfile", 3.2, beside_bare=True),
+    Bound("instructions-pidfile", 2.15, beside_bare=True),
     Bound("calls", 65),
-    Bound("calls-pidfile", 122),
+    Bound("calls-pidfile", 112),
     # Among them those by which the launcher loads what only it needs, while the daemon goes on.
     Bound("calls-beside", 55),
     Bound("calls-beside-pidfile", 70),
     Bound("modules", 64),
-    Bound("modules-pidfile", 99),
+    Bound("modules-pidfile", 80),
     Bound("rss", 1.34, beside_bare=True),
-    Bound("rss-pidfile", 1.65, beside_bare=True),
+    Bound("rss-pidfile", 1.48, beside_bare=True),
     Bound("faults-objects", 550),
 )
 # Enough of them that a walk over the heap stands out from all else that is copied.
