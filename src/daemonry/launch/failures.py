@@ -61,8 +61,8 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, Terminated):
         return f"ended by {name_of(error.signum)}"
     if isinstance(error, SystemExit):
-        told = not isinstance(error.code, (int, type(None)))
-        return _text_of(error) if told else f"exited with status {_status_of(error)}"
+        told = isinstance(error.code, str)
+        return str(error.code) if told else f"exited with status {_status_of(error)}"
     if isinstance(error, DaemonStartError):
         return error.message
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
