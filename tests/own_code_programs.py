@@ -23,7 +23,7 @@ _NAMES = """
 import atexit, contextlib, gc, json, logging, os, resource, shutil, signal, sys, syslog, threading, time, traceback
 import daemonry
 from daemonry import DaemonContext, DaemonStartError, PIDLockFile, Terminated
-from daemonry.system import libc, process
+from daemonry.system import family, libc, process
 from daemonry.control import find
 
 class Odd(BaseException):
@@ -59,7 +59,7 @@ def run(text):
     return child
 
 def children():
-    return {each.pid for each in process.children()}
+    return {each.pid for each in family.children()}
 
 def ended(launcher):
     # A daemon that is up is told to end when its launcher has ended; everybody else ends by himself.

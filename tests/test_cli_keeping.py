@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.probe import facts_of
-from harness.waiting import is_alive
+from harness.waiting import is_alive, wait_for
 
 if TYPE_CHECKING:
     from harness.commands import Daemonry
@@ -131,6 +131,29 @@ def test_what_is_forgotten_is_in_no_list_and_its_log_stays(daemonry: Daemonry, e
     assert daemonry.log().read_text() == "hello\n"
     assert "nobody knows" in daemonry("restart", daemonry.name).check(1).stderr
     assert daemonry("forget", daemonry.name).check(1).stderr == f"daemonry: nothing is kept of {daemonry.name}\n"
+
+
+def test_what_a_supervisor_has_seen_is_forgotten_with_it(daemonry: Daemonry) -> None:
+    """Of one that has given up: nothing is said of it any more."""
+    words = ("--restart", "--restart-limit", "0/60", "--settle", "0", "--", "sh", "-c", "exit 3")
+    daemonry("start", "--name", daemonry.name, *words).check()
+    wait_for(lambda: daemonry("status", daemonry.name).status == 3, what="it has given up")
+    assert daemonry.history().exists()
+    daemonry("forget", daemonry.name).check()
+    assert (daemonry.left(), daemonry.history().exists()) == ([], False)
+    assert daemonry("status", daemonry.name).check(3).stdout == f"{daemonry.name}: not running\n"
+
+
+def test_what_has_left_something_that_runs_is_not_forgotten(daemonry: Daemonry) -> None:
+    """By its pidfile it is known whose that is."""
+    pid = daemonry.start("--settle", "0", "--", "sh", "-c", "sleep 61 & echo $!; exec sleep 60")
+    child = int(wait_for(lambda: daemonry.log().exists() and daemonry.log().read_text(), what="it has a child"))
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    told = daemonry("forget", daemonry.name).check(1).stderr
+    assert f"has ended, but what it started runs on: process {child} (sleep); end it first, by `daemonry stop" in told
+    daemonry("stop", daemonry.name).check()
+    assert not is_alive(child)
+    daemonry("forget", daemonry.name).check()
 
 
 def test_forgetting_ends_with_those_that_run(daemonry: Daemonry) -> None:

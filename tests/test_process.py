@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.system import process
+from daemonry.system import family, process
 from harness.waiting import wait_for
 from pidfile_programs import said, unshared
 
@@ -67,7 +67,7 @@ def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:
     assert found is not None
     assert found.state == "Z"
     assert not found.alive
-    assert found not in process.children()
+    assert found not in family.children()
     sleeper.wait()
     assert process.look(sleeper.pid) is None
 
@@ -97,13 +97,13 @@ def test_a_name_may_look_like_the_facts_after_it(daemons: Daemons, name: str) ->
 
 
 def test_the_members_of_a_session_and_the_children(sleeper: subprocess.Popen[bytes]) -> None:
-    (found,) = process.in_session(sleeper.pid)
+    (found,) = family.in_session(sleeper.pid)
     assert found.pid == sleeper.pid
-    assert sleeper.pid in [each.pid for each in process.children()]
+    assert sleeper.pid in [each.pid for each in family.children()]
     assert {os.getpid(), sleeper.pid} <= {each.pid for each in process.everything()}
     sleeper.kill()
     assert process.wait_for_exit(sleeper.pid, 10)
-    assert process.in_session(sleeper.pid) == []
+    assert family.in_session(sleeper.pid) == []
 
 
 def test_a_signal_is_sent_only_if_the_process_is_still_the_one_that_is_meant(
@@ -125,7 +125,7 @@ def test_a_number_that_means_a_group_to_kill_is_refused(daemons: Daemons, pid: i
             f"""
             import os
             {way}
-            from daemonry.system import process
+            from daemonry.system import family, process
             asked = []
             try:
                 process.send_signal({pid}, 0, lambda: asked.append(True))
@@ -144,7 +144,7 @@ def test_a_process_of_somebody_else_cannot_be_signalled(daemons: Daemons, sleepe
             f"""
             import os, sys
             {way}
-            from daemonry.system import process
+            from daemonry.system import family, process
             try:
                 process.send_signal(int(sys.argv[1]), 0, lambda: True)
             except PermissionError:
@@ -190,7 +190,7 @@ def watches(pid: int) -> bool:
 PORTABLE = """
     import os, signal, sys, time
     {way}
-    from daemonry.system import process
+    from daemonry.system import family, process
     pid = os.fork()
     if pid == 0:
         while True:
@@ -198,7 +198,7 @@ PORTABLE = """
     assert not process.wait_for_exit(pid, 0.03)
     assert not process.send_signal(pid, signal.SIGKILL, lambda: False)
     assert process.look(pid).alive
-    assert [each.pid for each in process.children()] == [pid]
+    assert [each.pid for each in family.children()] == [pid]
     assert process.send_signal(pid, signal.SIGKILL, lambda: True)
     assert process.wait_for_exit(pid, 10)
     assert process.look(pid).state == "Z"
@@ -221,7 +221,7 @@ def test_without_a_free_descriptor_a_process_is_signalled_by_its_number(daemons:
     daemons.launch(
         """
         import os, resource, signal
-        from daemonry.system import process
+        from daemonry.system import family, process
         pid = os.fork()
         if pid == 0:
             while True:
@@ -250,7 +250,7 @@ def test_ps_tells_the_same_as_proc_in_any_time_zone(
     daemons.launch(
         """
         import sys
-        from daemonry.system import process
+        from daemonry.system import family, process
         pid = int(sys.argv[1])
         one, two = process._from_proc(pid).fields(), process._from_ps(pid).fields()
         started = one.pop("started"), two.pop("started")
@@ -270,9 +270,9 @@ def test_without_proc_nothing_is_listed_and_nothing_fails(daemons: Daemons) -> N
     daemons.launch(
         """
         import os, signal
-        from daemonry.system import process
+        from daemonry.system import family, process
         assert process.look(os.getpid()) is None and process.look(4194305) is None
-        assert list(process.everything()) == process.children() == process.in_session(os.getsid(0)) == []
+        assert list(process.everything()) == family.children() == family.in_session(os.getsid(0)) == []
         pid = os.fork()
         if pid == 0:
             while True:

@@ -17,7 +17,7 @@ from ..control.schedule import number_of
 from ..control.stopping import deliver, go_on
 from ..launch.report import DYING, GRACE, pipe
 from ..steps.descriptors import close_all_except
-from ..system import libc, process
+from ..system import family, libc, process
 from ..system.forks import fork
 from ..system.hold import signals_held_off
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..system.process import Process
 
     Control = Callable[[int, int], object]
-
 # The signals by which the program, and all that belongs to it, is to end.
 STOPS = tuple(map(number_of, ("TERM", "INT", "QUIT")))
 _ROUND = 0.05
@@ -272,13 +271,13 @@ class _Spread:
     def reach_all_beside(self, program: int) -> None:
         """Send it to all but the program, which has it."""
         # Most programs are alone, which is told sooner than who else there is.
-        is_alone = process.numbers_of_children(os.getpid()) == [program] and process.numbers_of_children(program) == []
+        is_alone = family.numbers_of_children(os.getpid()) == [program] and family.numbers_of_children(program) == []
         if not is_alone:
-            self._reach([each for each in process.descendants() if each.pid != program])
+            self._reach([each for each in family.descendants() if each.pid != program])
 
     def reach_new(self) -> list[Process]:
         """Send it to those who have not had it yet; return them."""
-        return self._reach([each for each in process.descendants() if (each.pid, each.born) not in self._reached])
+        return self._reach([each for each in family.descendants() if (each.pid, each.born) not in self._reached])
 
     def _reach(self, those: list[Process]) -> list[Process]:
         for each in those:
@@ -334,7 +333,7 @@ def _end_children(beside: Callable[[], int] = int) -> list[Process]:
     :param beside: answers which one is to stay.
     """
     deadline = time.monotonic() + DYING
-    while left := [each for each in process.children() if each.pid != beside()]:
+    while left := [each for each in family.children() if each.pid != beside()]:
         if time.monotonic() > deadline:
             break
         for each in left:  # our own children, which nobody else waits for

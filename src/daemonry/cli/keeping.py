@@ -6,7 +6,8 @@ import os
 from contextlib import suppress
 
 from ..control.daemon import find_surely, remove_left_over
-from . import memory, places
+from . import history, memory, places
+from .homes import history_beside
 from .refusal import Refusal
 from .screen import paint
 from .statuses import DONE, FAILED
@@ -128,13 +129,26 @@ def forget(options: argparse.Namespace, screen: Screen) -> int:
     daemon = find_surely(target.pidfile)
     if daemon is not None:
         raise Refusal(f"{target.title} runs: {daemon.process}; stop it first", FAILED)
-    kept = [path for path in (target.pidfile, target.memory) if path is not None and os.path.lexists(path)]
-    if not kept:
+    _refuse_left_overs(target)
+    kept = (target.pidfile, history_beside(target.pidfile), target.memory)
+    if not any(path is not None and os.path.lexists(path) for path in kept):
         raise Refusal(f"nothing is kept of {target.title}", FAILED)
     remove_left_over(target.pidfile)
+    history.forget(target)
     if target.memory is not None:
         with suppress(FileNotFoundError):
             os.unlink(target.memory)
     log = f"; its log stays: {target.log}" if target.log is not None and os.path.lexists(target.log) else ""
     screen.say(f"{target.title}: forgotten{log}")
     return DONE
+
+
+def _refuse_left_overs(target: Target) -> None:
+    """Refuse to take away by what it is known whose they are."""
+    from . import belonging
+
+    left = belonging.left_by(target.pidfile) if os.path.lexists(target.pidfile) else None
+    if left is not None:
+        named = ", ".join(map(str, left.members()))
+        advice = f"end it first, by `daemonry stop {target.title}`"
+        raise Refusal(f"{target.title} has ended, but what it started runs on: {named}; {advice}", FAILED)

@@ -6,7 +6,7 @@ import os
 import time
 
 from ..errors import advice_on, ignored
-from ..system import bare, process
+from ..system import bare, family, process
 from ..system.closing import put
 from ..system.process import program_become
 from . import messages, report
@@ -156,7 +156,7 @@ class _Witness:
 
         own = bare.getpid()
         survivors = end_session(own, children, self._reap)
-        strays = [f"{stray}, which left the daemon's session" for stray in process.children() if stray.session != own]
+        strays = [f"{stray}, which left the daemon's session" for stray in family.children() if stray.session != own]
         self._reporter.ended(_ended(self._wait_status, (*survivors, *strays)))
 
 
@@ -191,7 +191,7 @@ def end_session(session: int, children: Callable[[], Iterable[int]], reap: Calla
 
 
 def _members(session: int, children: Callable[[], Iterable[int]]) -> set[int]:
-    return ({member.pid for member in process.in_session(session)} | set(children())) - {bare.getpid()}
+    return ({member.pid for member in family.in_session(session)} | set(children())) - {bare.getpid()}
 
 
 def _tell(pid: int, signum: int, session: int) -> None:
