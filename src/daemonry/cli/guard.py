@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ..system.process import Process
 
     Control = Callable[[int, int], object]
+
 # The signals by which the program, and all that belongs to it, is to end.
 STOPS = tuple(map(number_of, ("TERM", "INT", "QUIT")))
-_ROUND = 0.05
-_LOOK = 0.2
+_ROUND, _LOOK = 0.05, 0.2  # seconds
 _MOST_NAMED = 5
 
 

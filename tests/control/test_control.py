@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from control_programs import BECOME, sleeping, started
+
 from daemonry.control import daemon as control
 from daemonry.pidfile import PIDLockFile
 from daemonry.pidfile.as_lockfile import PIDFileError

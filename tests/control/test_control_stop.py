@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from control_programs import DAEMON, DEAF, TELLING, started, told
+
 from daemonry.control import daemon as control
 from daemonry.control.schedule import parse
 from daemonry.errors import DaemonError

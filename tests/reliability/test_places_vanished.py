@@ -9,11 +9,11 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from place_programs import LOGS, SUBJECT, is_detached, say  # noqa: F401 - one is a fixture
 
 from daemonry.control import find
 from harness.reaper import through
 from harness.waiting import read_json, wait_for
-from place_programs import LOGS, SUBJECT, is_detached, say  # noqa: F401 - one is a fixture
 
 if TYPE_CHECKING:
     from pathlib import Path

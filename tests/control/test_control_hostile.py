@@ -8,9 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-
 from control_programs import (  # noqa: F401 - three are fixtures
     hasty,
     locked,
@@ -20,11 +17,14 @@ from control_programs import (  # noqa: F401 - three are fixtures
     started,
     stop_by,
 )
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from daemonry.control import daemon as control
 from daemonry.pidfile import PIDLockFile
 from daemonry.pidfile.as_lockfile import PIDFileError
 from daemonry.system import process
-from test_pidfile_hostile import HOSTILE, snapshot
+from hostile_pidfiles import HOSTILE, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

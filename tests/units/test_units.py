@@ -522,7 +522,7 @@ def test_schedules_are_those_of_stop() -> None:
 
 
 def test_the_page_tells_of_all_that_is_left_to_a_program() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "units.rst").read_text()
+    page = (Path(__file__).parent.parent.parent / "docs" / "units.rst").read_text()
     shown = re.findall(r"daemonry-unit:: daemonry unit --manager (\w+)", page)
     assert list(dict.fromkeys(shown)) == list(MANAGERS)
     assert set(re.findall(r"``--allow (\w+)``", page)) == set(ALLOWANCES)

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-
 from control_programs import (  # noqa: F401 - three are fixtures
     BECOME,
     WAYS,
@@ -21,6 +20,7 @@ from control_programs import (  # noqa: F401 - three are fixtures
     started,
     stop_by,
 )
+
 from daemonry.control import daemon as control
 from harness.waiting import wait_for
 from pidfile_programs import unshared

@@ -8,12 +8,12 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from place_programs import SUBJECT, is_detached  # noqa: F401 - one is a fixture
 
 from daemonry.control import has_crashed
 from harness.reaper import through
 from harness.waiting import read_json
 from pidfile_programs import unshared
-from place_programs import SUBJECT, is_detached  # noqa: F401 - one is a fixture
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from control_programs import DAEMON, TELLING, WAYS, started, told
+
 from daemonry.control import daemon as control
 from daemonry.system import process
 from harness.daemons import Daemons

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from control_programs import DEAF
+
 from daemonry.control import daemon as control
 from daemonry.pidfile import PIDLockFile
 from harness.waiting import wait_for, wait_for_exit

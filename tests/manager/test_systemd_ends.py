@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-
 from test_systemd_user import HOME, INSTANCE, Instance
 
 if TYPE_CHECKING:

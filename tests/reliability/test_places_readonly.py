@@ -8,7 +8,6 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-
 from place_programs import LOGS, SUBJECT, breakable, is_detached, mounted, say, started  # noqa: F401 - one is a fixture
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from storm_programs import CRASHES, CROWD, READERS
 
 from daemonry.control import find
 from harness.size import times
 from harness.waiting import is_alive, read_json
-from storm_programs import CRASHES, CROWD, READERS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from place_programs import LOGS, SUBJECT, is_detached, mounted, say, started  # noqa: F401 - one is a fixture
 
 from harness.reaper import through
-from place_programs import LOGS, SUBJECT, is_detached, mounted, say, started  # noqa: F401 - one is a fixture
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons

@@ -6,10 +6,10 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from own_code_programs import judged, with_block
 
 from daemonry import DaemonContext
 from harness.size import is_brief
-from own_code_programs import judged, with_block
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons

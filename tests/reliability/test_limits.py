@@ -6,15 +6,16 @@ import errno
 from typing import TYPE_CHECKING
 
 import pytest
-
-from harness.size import times
 from limit_programs import HOGGING, KINDS, as_another, sweep
 from place_programs import is_detached  # noqa: F401 - a fixture
 
+from harness.size import times
+
 if TYPE_CHECKING:
+    from limit_programs import Outcome
+
     from harness.daemons import Daemons
     from harness.evidence import Cases
-    from limit_programs import Outcome
 
 pytestmark = pytest.mark.reliability("Full and broken places")
 
