@@ -156,6 +156,15 @@ class Body(Options):
             if seconds is not None:
                 manager.extend(seconds)
 
+    def wait(self, seconds: float | None = None) -> bool:
+        """Sleep between two rounds of work: ``while not context.wait(60): work()``.
+
+        :param seconds: how long; ``None`` until a stop is requested.
+
+        Return true, and at once, when a stop has been requested.
+        """
+        return self._stop_wish.wait(seconds)
+
     def show_progress(self, text: str) -> None:
         """Show a text of :meth:`progress`; called in the launcher. On stderr, where the user is who started it."""
         with ignored(AttributeError, ValueError, OSError):  # no stderr, or nobody who reads it: the start goes on
