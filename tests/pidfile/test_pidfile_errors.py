@@ -15,6 +15,7 @@ import pytest
 from daemonry import DaemonAlreadyRunning, DaemonError, DaemonLockTimeout, DaemonStartError
 from daemonry.pidfile import PIDLockFile, TimeoutPIDLockFile
 from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked, PIDFileLockTimeout
+from harness.shown import shown
 from pidfile_programs import unshared
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_an_error_tells_path_number_and_pid() -> None:
     assert str(ERRORS[3]) == "cannot lock /run/x.pid: held by another process; advice"
 
 
-@pytest.mark.parametrize("seconds", ["5", b"5", [], True, False, float("nan"), 1j, object()], ids=repr)
+@pytest.mark.parametrize("seconds", ["5", b"5", [], True, False, float("nan"), 1j, object()], ids=shown)
 def test_a_timeout_that_is_no_number_is_refused_at_once(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "test.pid"
     for mistaken in (

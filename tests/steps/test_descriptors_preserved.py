@@ -13,6 +13,7 @@ import pytest
 
 from daemonry import DaemonContext, InvalidOption
 from daemonry.steps.descriptors import Closing
+from harness.shown import shown
 from telling_programs import METHODS, launch, told
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_any_iterable_will_do(file: io.TextIOWrapper, container: Callable[[list[
         os.close(other)
 
 
-@pytest.mark.parametrize("empty", [None, [], (), set(), {}, iter(())], ids=repr)
+@pytest.mark.parametrize("empty", [None, [], (), set(), {}, iter(())], ids=shown)
 def test_nothing_may_be_preserved(empty: object) -> None:
     assert kept(empty) == ()
 
@@ -264,7 +265,7 @@ def test_an_item_without_a_descriptor_is_refused_by_name(item: object) -> None:
     assert caught.value.step == "check_options"
 
 
-@pytest.mark.parametrize("value", [7, True, 1.0, object(), "3", "", b"\x03"], ids=repr)
+@pytest.mark.parametrize("value", [7, True, 1.0, object(), "3", "", b"\x03"], ids=shown)
 def test_what_is_no_iterable_of_files_is_refused_by_name(value: object) -> None:
     with pytest.raises(InvalidOption, match="files_preserve: must be an iterable of files"):
         kept(value)

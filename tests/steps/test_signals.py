@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from daemonry import DaemonContext, DaemonStartError, InvalidOption, default_signal_map
 from daemonry.steps import signals
 from harness.probe import facts_of
+from harness.shown import shown
 from harness.waiting import read_json, wait_for
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_a_value_that_is_no_handler_is_refused_by_its_name(value: object) -> Non
     assert repr(value) in str(refusal_of({"HUP": value}))
 
 
-@pytest.mark.parametrize("given_map", [["HUP"], "HUP", 1, {"HUP"}, [("HUP", None)], object()], ids=repr)
+@pytest.mark.parametrize("given_map", [["HUP"], "HUP", 1, {"HUP"}, [("HUP", None)], object()], ids=shown)
 def test_what_is_no_mapping_is_refused(given_map: object) -> None:
     assert "must be a mapping" in str(refusal_of(given_map))
 
