@@ -182,7 +182,8 @@ class Opening:
             self.audience.release_launcher()
         elif self.tie is not None:
             self.tie.tell_of_step("body", is_idle=False, is_foreign=True)
-        self._at_exit.expect(self.values.redirected)
+        assert self.process is not None
+        self._at_exit.expect(self.values.redirected, self.process)
         opened.add(self)
         self.stage = READY if is_ready else OPEN
         # Behind that: what is forgotten can't be put back, and is by a start that fails.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 
 from ..steps import streams
@@ -28,10 +27,12 @@ class AtExit:
         self._shown_before: BaseException | None = None
         self._drop_unwritten: Callable[[], object] = bool
 
-    def expect(self, redirected: tuple[Stream, ...]) -> None:
-        """Have the interpreter close the context at its exit, and drop then what nobody can write any more."""
+    def expect(self, redirected: tuple[Stream, ...], own: int) -> None:
+        """Have the interpreter close the context at the exit of this process, and drop what nobody can write any more.
+
+        :param own: the number of this process.
+        """
         self._shown_before = _shown()
-        own = os.getpid()
         # The first shall be the last to run: after all that may write something at the exit.
         self._drop_unwritten = lambda: streams.drop_unwritten(redirected, own)
         atexit.register(self._drop_unwritten)
