@@ -58,11 +58,26 @@ def test_what_giving_up_rights_takes_is_loaded_before_anything_changes(daemons: 
     assert loaded_by(daemons, statement) >= RIGHTS
 
 
+def test_what_telling_of_a_failure_takes_is_loaded_by_who_leaves_its_files_or_has_threads(daemons: Daemons) -> None:
+    """What a thread is just importing could never be imported in a daemon; the witness is forked as well."""
+    statement = """
+import threading
+import daemonry
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+with daemonry.DaemonContext(detach_process=False): pass
+"""
+    taken = {"launch.failures", "launch.messages", "launch.witness", "steps.telling", "system.advice", "system.frames"}
+    assert loaded_by(daemons, statement) >= {f"daemonry.{each}" for each in taken}
+
+
 def test_a_start_loads_nothing_for_messages_that_it_does_not_need(daemons: Daemons) -> None:
     loaded = loaded_by(daemons, "import daemonry\nwith daemonry.DaemonContext(detach_process=False): pass")
     assert "daemonry.context" in loaded
-    of_messages = {"daemonry.system.frames", "daemonry.system.advice", "daemonry.system.misspelt", "difflib", "inspect"}
-    assert loaded.isdisjoint(of_messages)
+    of_system = {"advice", "frames", "last_words", "misspelt", "other_threads", "process"}
+    of_launch = {"failures", "launcher", "messages", "witness"}
+    assert loaded.isdisjoint({f"daemonry.system.{each}" for each in of_system})
+    assert loaded.isdisjoint({f"daemonry.launch.{each}" for each in of_launch})
+    assert loaded.isdisjoint({"daemonry.steps.logs", "daemonry.steps.telling", "difflib", "inspect", "traceback"})
 
 
 def test_lockfile_comes_with_the_pidfile(daemons: Daemons) -> None:

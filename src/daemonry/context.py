@@ -330,7 +330,7 @@ class DaemonContext(Body):
 
 
 def _load_what_failing_takes(stderr_discarded: bool) -> None:
-    from .launch import failures
+    from .launch import failures, witness  # noqa: F401
     from .steps import logs, telling
 
     failures.prepare()

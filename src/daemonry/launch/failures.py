@@ -25,6 +25,7 @@ def prepare() -> None:
     import tokenize  # noqa: F401
 
     from ..steps import telling_once  # noqa: F401
+    from ..system import advice, frames  # noqa: F401
 
     messages.prepare()
 
