@@ -37,11 +37,10 @@ class Bound:
 BOUNDS = (
     Bound("instructions", 1.7, beside_bare=True),
     Bound("instructions-pidfile", 2.15, beside_bare=True),
-    Bound("calls", 65),
+    Bound("calls", 63),
     Bound("calls-pidfile", 112),
-    # Among them those by which the launcher loads what only it needs, while the daemon goes on.
-    Bound("calls-beside", 55),
-    Bound("calls-beside-pidfile", 70),
+    Bound("calls-beside", 20),
+    Bound("calls-beside-pidfile", 20),
     Bound("modules", 64),
     Bound("modules-pidfile", 80),
     Bound("rss", 1.34, beside_bare=True),

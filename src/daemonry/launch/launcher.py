@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 _ROUND = 1.0
 # Seconds after which a launcher says what it waits for.
 PATIENCE = 5.0
-# Seconds of a start's beginning in which each word of the daemon's does not wake its launcher: there are a dozen in the
-# first millisecond, and on a machine with one processor each would take it from the daemon.
-_UNDISTURBED = 0.1
+# Seconds in which the pipe tells of the witness's end, as a rule.
+_SOON = 0.1
 
 
 class Outcome(Record):
@@ -90,6 +89,7 @@ class Launcher:
         self,
         witness: int,
         reports: int,
+        said: bytes,
         timeout: float | None,
         show: Callable[[str], object],
         launched: Callable[[], object],
@@ -100,6 +100,7 @@ class Launcher:
         self._reminds_at = time.monotonic() + PATIENCE
         self._witness = witness
         self._reports = reports
+        self._said = said
         self._reader = messages.Reader()
         self._timeout = timeout
         self._show = show
@@ -158,7 +159,7 @@ class Launcher:
 
     def _is_gone(self, patience: float) -> bool:
         """Wait until the witness has ended: the pipe tells it, unless a process of the program's still has that."""
-        if self._heard_all or self._await_end(min(patience, _UNDISTURBED)):
+        if self._heard_all or self._await_end(min(patience, _SOON)):
             return True
         from ..system import process
 
@@ -184,7 +185,7 @@ class Launcher:
     def _listen_under(self, mask: set[int]) -> bool:
         try:
             bare.pthread_sigmask(bare.SIG_SETMASK, mask)
-            self._await_end(_UNDISTURBED)
+            self._hear_each(self._said)
             return self._listen()
         finally:
             bare.pthread_sigmask(bare.SIG_BLOCK, EVERY_SIGNAL)
@@ -258,6 +259,9 @@ class Launcher:
     def _hear_some(self) -> None:
         data = bare.read(self._reports, 65_536)
         self._heard_all = not data
+        self._hear_each(data)
+
+    def _hear_each(self, data: bytes) -> None:
         for record in self._reader.feed(data):
             self._hear(record)
 
