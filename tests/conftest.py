@@ -83,7 +83,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def cases(request: pytest.FixtureRequest) -> Cases:
-    """Answer where a test of reliability counts its cases when they are many."""
+    """Return where a test of reliability counts its cases when they are many."""
     counted = Cases()
     request.node.stash[_cases] = counted
     return counted
@@ -110,7 +110,7 @@ def _names_of_daemons() -> Iterator[list[str]]:
 
 @pytest.fixture
 def daemonry(_names_of_daemons: list[str], daemons: Daemons) -> Iterator[Daemonry]:
-    """Answer the command, with a name for the test's daemon."""
+    """Return the command, with a name for the test's daemon."""
     command = Daemonry(daemons, _names_of_daemons)
     try:
         yield command
@@ -135,13 +135,13 @@ def _interruptible() -> Iterator[None]:
 
 @pytest.fixture
 def ordinary_user() -> str:
-    """Answer the name of a user without any rights."""
+    """Return the name of a user without any rights."""
     return pwd.getpwnam("nobody").pw_name
 
 
 @pytest.fixture(scope="session")
 def systemd() -> Iterator[Systemd]:
-    """Answer a systemd that has been booted for this run. In continuous integration root has to be able to."""
+    """Return a systemd that has been booted for this run. In continuous integration root has to be able to."""
     reason = why_not()
     try:
         booted = Systemd() if reason is None else None
@@ -169,7 +169,7 @@ def _documented(systemd: Systemd) -> dict[str, str]:
 
 @pytest.fixture
 def units(systemd: Systemd, _documented: dict[str, str]) -> Iterator[Units]:
-    """Answer the units of docs/systemd.rst; what a test starts is stopped at its end."""
+    """Return the units of docs/systemd.rst; what a test starts is stopped at its end."""
     used = Units(systemd, _documented)
     yield used
     used.close()

@@ -90,7 +90,7 @@ HOSTILE = [
 
 
 def snapshot(directory: Path) -> dict[str, tuple[int, int, int, bytes | str | None]]:
-    """Answer all that can be told of the files of a directory."""
+    """Return all that can be told of the files of a directory."""
     found = {}
     for each in sorted(directory.rglob("*")):
         seen = each.lstat()

@@ -63,12 +63,12 @@ daemonry.launch.launcher.GRACE = daemonry.launch.witness.GRACE = 0.2
 
 
 def program(text: str) -> str:
-    """Answer a program that finds the names of the prelude."""
+    """Return a program that finds the names of the prelude."""
     return _PRELUDE + textwrap.dedent(text)
 
 
 def failing(work: str, *, before: str = "", place: str = "step", options: str = "") -> str:
-    """Answer a program whose start ends in ``work``, and whose launcher publishes the error as ``told``.
+    """Return a program whose start ends in ``work``, and whose launcher publishes the error as ``told``.
 
     :param before: what the launcher does first.
     :param place: ``"step"``, the last one before the body, or ``"body"`` of a context with ``ready="manual"``.

@@ -47,14 +47,14 @@ def said(running: Running, text: str) -> None:
 
 
 def hold(daemons: Daemons, path: object, program: str = HOLD, **options: Any) -> Running:
-    """Start a program that takes the pidfile; answer it when it holds it."""
+    """Start a program that takes the pidfile; return it when it holds it."""
     running = daemons.start(program, path, **options)
     said(running, "held")
     return running
 
 
 def unshared(*kinds: str) -> tuple[str, ...]:
-    """Answer the command by which a program gets namespaces of its own; skip where even root may not make them."""
+    """Return the command by which a program gets namespaces of its own; skip where even root may not make them."""
     command = ("unshare", *kinds)
     tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
@@ -63,7 +63,7 @@ def unshared(*kinds: str) -> tuple[str, ...]:
 
 
 def openings(pid: int, path: str | os.PathLike[str]) -> list[Descriptor]:
-    """Answer the descriptors by which a process has a file open.
+    """Return the descriptors by which a process has a file open.
 
     By the file's identity: one that got its name after it was opened is shown without it in /proc/PID/fd.
     """

@@ -48,7 +48,7 @@ METHODS = {"listed": "", "shown": WITHOUT_PROC, "asked": WITHOUT_LISTING}
 
 
 def program(*parts: str) -> str:
-    """Answer the text of a program made of these parts."""
+    """Return the text of a program made of these parts."""
     return "".join(textwrap.dedent(part) + "\n" for part in (HEAD, *parts))
 
 

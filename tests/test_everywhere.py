@@ -77,13 +77,13 @@ class Client:
         return self.connection.connect_ex(os.fspath(path)) == 0
 
     def ask(self) -> str:
-        """Answer what the program says of itself."""
+        """Return what the program says of itself."""
         self.connection.sendall(b"who?\n")
         line = self.lines.readline()
         return (self.lines.readline() if line == "up\n" else line).rstrip("\n")
 
     def number(self, said: str) -> int:
-        """Answer the program's number, as it is seen here; SO_PEERCRED of unix(7), or what it says itself."""
+        """Return the program's number, as it is seen here; SO_PEERCRED of unix(7), or what it says itself."""
         if self.connection.family == socket.AF_UNIX:
             credentials = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             return int(struct.unpack("3i", credentials)[0])
@@ -95,7 +95,7 @@ class Client:
 
 
 def observe(way: Way) -> list[str]:
-    """Start the program in a way, ask it, look at it, stop it; answer what it did."""
+    """Start the program in a way, ask it, look at it, stop it; return what it did."""
     way.start()
     try:
         with closing(Client(way)) as client:
@@ -173,7 +173,7 @@ SECOND = ("stdin", "stdout", "stderr", "it is up", "stopped by", "ended with", "
 
 
 def rows_of_page() -> dict[str, list[str]]:
-    """Answer the rows of both tables, joined, by their ways."""
+    """Return the rows of both tables, joined, by their ways."""
     between = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
     rows: dict[str, list[str]] = {}
     for line in between.splitlines():
@@ -198,7 +198,7 @@ def write_row(name: str, seen: list[str]) -> None:
 
 
 def table(header: tuple[str, ...], rows: dict[str, list[str]]) -> str:
-    """Answer a table as reStructuredText."""
+    """Return a table as reStructuredText."""
 
     def line(words: Iterable[str]) -> str:
         return ", ".join(f'"{word}"' for word in words)

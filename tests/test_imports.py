@@ -21,7 +21,7 @@ MODULES = sorted(module.name for module in pkgutil.iter_modules(daemonry.__path_
 
 
 def loaded_by(daemons: Daemons, statement: str) -> set[str]:
-    """Answer the modules that a statement loads into an interpreter, warnings being errors."""
+    """Return the modules that a statement loads into an interpreter, warnings being errors."""
     # Not measured: the measurement itself imports half of the standard library.
     launched = daemons.launch(
         f"import sys; before = set(sys.modules)\n{statement}\nprint(*set(sys.modules) - before)",

@@ -113,7 +113,7 @@ ONE_BY_ONE = {
 
 
 def code_of(name: str, place: Path) -> str:
-    """Answer a snippet whose files are all in one place, and whose port is free."""
+    """Return a snippet whose files are all in one place, and whose port is free."""
     code = next(each.code for each in SNIPPETS if str(each) == name)
     with socket.create_server(("127.0.0.1", 0)) as free:
         code = code.replace("8765", str(free.getsockname()[1]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def places_of(directory: str) -> list[str]:
-    """Answer what there is of a box: its directory, and its control group."""
+    """Return what there is of a box: its directory, and its control group."""
     group = box._group_here()
     assert group is not None
     return [os.fspath(place) for place in (Path(directory), group / Path(directory).name) if place.exists()]

@@ -140,7 +140,7 @@ class Options:
         self.start_timeout = start_timeout
         self._ready_when = ready
         if isinstance(pidfile, (str, bytes)):
-            # What open() will take, before: as who makes a lock himself has it by then.
+            # What open() will take, before: as a program that makes a lock itself has it by then.
             from .pidfile import lock as pidfile_lock  # noqa: F401
         self._set_up()
 

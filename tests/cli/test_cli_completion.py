@@ -84,7 +84,7 @@ def shell(name: str) -> str:
 
 
 def environment(daemonry: Daemonry) -> dict[str, str]:
-    """Answer an environment in which the word daemonry is the command under test."""
+    """Return an environment in which the word daemonry is the command under test."""
     directory = daemonry.directory / "bin"
     directory.mkdir(exist_ok=True)
     program = directory / "daemonry"

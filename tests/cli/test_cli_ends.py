@@ -65,7 +65,7 @@ def accepts(port: int) -> bool:
 
 
 def wrapped(port: int) -> tuple[object, ...]:
-    """Answer a server below a shell, and how one knows that it is up."""
+    """Return a server below a shell, and how one knows that it is up."""
     server = f"{sys.executable} -ISu -m http.server --bind 127.0.0.1 {port}; echo end"
     return "--wait-port", port, "--", "sh", "-c", server
 
@@ -79,7 +79,7 @@ def python(script: str) -> tuple[str, ...]:
 
 
 def numbers_in(log: Path, count: int = 1) -> list[int]:
-    """Answer the numbers of the processes that say that they are up, once so many do."""
+    """Return the numbers of the processes that say that they are up, once so many do."""
 
     def found() -> list[int]:
         numbers = [int(each) for each in re.findall(r"^up (\d+)$", log.read_text() if log.exists() else "", re.M)]
@@ -272,7 +272,7 @@ def test_a_program_that_was_stopped_by_a_signal_can_end_in_order(daemonry: Daemo
 
 
 def from_within(daemonry: Daemonry, word: str) -> tuple[str, ...]:
-    """Answer a program that does `daemonry WORD` with itself, once it may."""
+    """Return a program that does `daemonry WORD` with itself, once it may."""
     program = daemonry.directory / "asks.py"
     program.write_text(
         f"import runpy, sys; sys.argv[1:] = {[word, daemonry.name]!r}\n"

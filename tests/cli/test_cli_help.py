@@ -96,7 +96,7 @@ BARE = [sys.executable, "-c", "pass"]
 
 
 def asking(pidfile: str) -> list[str]:
-    """Answer the command that pip's script is."""
+    """Return the command that pip's script is."""
     script = "import re, sys; from daemonry.cli import main; sys.exit(main())"
     return [sys.executable, "-c", script, "status", pidfile]
 

@@ -32,7 +32,7 @@ def secret(daemonry: Daemonry) -> Path:
 
 @pytest.fixture
 def home(daemonry: Daemonry, ordinary_user: str) -> Path:
-    """Answer a directory of another user's."""
+    """Return a directory of another user's."""
     path = daemonry.daemons.public / "home"
     path.mkdir()
     os.chown(path, pwd.getpwnam(ordinary_user).pw_uid, -1)

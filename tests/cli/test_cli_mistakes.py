@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def fails(daemonry: Daemonry, *words: object, status: int = 1) -> str:
-    """Answer the one line that a start says which fails, before the program's own."""
+    """Return the one line that a start says which fails, before the program's own."""
     failed = daemonry("start", "--name", daemonry.name, *words).check(status)
     assert "Traceback" not in failed.stderr
     assert (daemonry.left(), daemonry.daemons.alive()) == ([], [])

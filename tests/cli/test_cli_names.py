@@ -52,7 +52,7 @@ class User:
 
     @property
     def places(self) -> list[Path]:
-        """Answer the files below the home."""
+        """Return the files below the home."""
         return sorted(each.relative_to(self.home) for each in self.home.rglob("*") if each.is_file())
 
     def __call__(self, *words: object, **env: str | None) -> Launched:
@@ -69,14 +69,14 @@ class User:
         return pid
 
     def facts(self, **env: str | None) -> dict[str, Any]:
-        """Answer what `daemonry status --json` says of it."""
+        """Return what `daemonry status --json` says of it."""
         facts: dict[str, Any] = json.loads(self("status", "--json", self.command.name, **env).stdout)
         return facts
 
 
 @pytest.fixture
 def user(daemonry: Daemonry) -> User:
-    """Answer a user with a home, where one can be had."""
+    """Return a user with a home, where one can be had."""
     if not os.path.isdir("/run/user"):
         pytest.skip("there is no /run/user to put a session's directory in the place of")
     found = User(daemonry)

@@ -20,7 +20,7 @@ SLEEP = ("--", "sleep", "60")
 
 
 def planned(daemonry: Daemonry, *words: object, **options: object) -> dict[str, str]:
-    """Answer what a plan says, by what it says it of."""
+    """Return what a plan says, by what it says it of."""
     lines = daemonry("plan", *words, **options).check().stdout.splitlines()
     return dict(re.split(r"  +", line, maxsplit=1) for line in lines)
 

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def processes_of(session: int) -> set[int]:
-    """Answer the living processes of a session: programs that write over their environment lose the marker."""
+    """Return the living processes of a session: programs that write over their environment lose the marker."""
     found = set()
     for text in filter(str.isdigit, os.listdir("/proc")):
         try:

@@ -21,7 +21,7 @@ OF_ALL = "root's places are the system's, and others' daemons may be there"
 
 @pytest.fixture
 def pair(daemonry: Daemonry) -> Iterable[str]:
-    """Answer the names of two daemons that run, one of them below a supervisor."""
+    """Return the names of two daemons that run, one of them below a supervisor."""
     names = (daemonry.name, daemonry.new_name())
     daemonry.start(*SLEEP)
     daemonry.start("--restart", *SLEEP, name=names[1])

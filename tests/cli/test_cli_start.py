@@ -37,12 +37,12 @@ def command_of(pid: int) -> list[str]:
 
 
 def wchan(pid: int) -> str:
-    """Answer where in the kernel the process waits."""
+    """Return where in the kernel the process waits."""
     return Path(f"/proc/{pid}/wchan").read_text()
 
 
 def files_of(pid: int) -> list[int]:
-    """Answer the inodes of its descriptors: a file that was made before it had a name is shown without one."""
+    """Return the inodes of its descriptors: a file that was made before it had a name is shown without one."""
     return [os.stat(f"/proc/{pid}/fd/{each}").st_ino for each in facts_of(pid).numbers]
 
 
@@ -295,7 +295,7 @@ def test_the_program_is_inside_its_root(daemonry: Daemonry) -> None:
 
 
 def fails(daemonry: Daemonry, status: int, *words: object, **options: object) -> str:
-    """Answer what a start has said that fails and leaves nothing behind."""
+    """Return what a start has said that fails and leaves nothing behind."""
     failed = daemonry("start", "--name", daemonry.name, *words, **options).check(status)
     assert failed.stdout == ""
     assert daemonry.left() == []

@@ -40,13 +40,13 @@ AGO = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(\d+ s ago\)"
 
 
 def facts(daemonry: Daemonry, *words: object, status: int = 0) -> dict[str, Any]:
-    """Answer what `status --json` says of the test's daemon."""
+    """Return what `status --json` says of the test's daemon."""
     told: dict[str, Any] = json.loads(daemonry("status", "--json", *words or [daemonry.name]).check(status).stdout)
     return told
 
 
 def supervised(daemonry: Daemonry, *options: object) -> int:
-    """Start the program that fails; answer the number of its supervisor."""
+    """Start the program that fails; return the number of its supervisor."""
     where = ("--settle", "0", "--chdir", daemonry.directory)
     return daemonry.start("--restart", *options, *where, "--", "sh", "-c", FAILS)
 

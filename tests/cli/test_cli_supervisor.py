@@ -43,7 +43,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def child_of(pid: int) -> int:
-    """Answer the one program of a supervisor, once there is one: the child of a child."""
+    """Return the one program of a supervisor, once there is one: the child of a child."""
     (child,) = wait_for(lambda: [each for child in children_of(pid) for each in children_of(child)], what="a program")
     return child
 
@@ -266,7 +266,7 @@ time.sleep(60)
 
 
 def numbers_in(log: Path) -> list[int]:
-    """Answer the numbers of the processes that have said that they are up."""
+    """Return the numbers of the processes that have said that they are up."""
     return [int(line.split()[1]) for line in text_of(log).splitlines() if line.startswith("up ")]
 
 
@@ -298,7 +298,7 @@ def test_a_wrappers_child_ends_with_the_supervisor(daemonry: Daemonry) -> None:
 
 
 def parts_of(pid: int) -> tuple[int, int]:
-    """Answer the two processes beside a supervisor: who stands between it and the program, and who writes the logs."""
+    """Return the two processes beside a supervisor: who stands between it and the program, and who writes the logs."""
     child_of(pid)
     (guard,) = [each for each in children_of(pid) if children_of(each)]
     (scribe,) = set(children_of(pid)) - {guard}
@@ -336,7 +336,7 @@ def test_what_is_written_goes_on_when_the_process_that_writes_it_is_killed(daemo
 
 
 def switches_of(pid: int) -> int:
-    """Answer how often the process has run."""
+    """Return how often the process has run."""
     return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())))
 
 

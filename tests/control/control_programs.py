@@ -70,7 +70,7 @@ def started(daemons: Daemons, path: object, program: str = DAEMON) -> control.Da
 
 
 def told(path: Path) -> str:
-    """Answer the signals that ``TELLING`` has got by now."""
+    """Return the signals that ``TELLING`` has got by now."""
     file = path.with_name(f"{path.name}.told")
     return file.read_text() if file.exists() else ""
 

@@ -42,7 +42,7 @@ PRELUDE = """
 
 @pytest.fixture
 def faked(daemons: Daemons) -> Iterator[dict[str, str | None]]:
-    """Answer the environment of programs that see the test's clock; those without it see the machine's."""
+    """Return the environment of programs that see the test's clock; those without it see the machine's."""
     if not LIBRARIES:
         pytest.skip("libfaketime (Debian's package faketime), which shows programs another clock, is not installed")
     set_clock(daemons, "+0")

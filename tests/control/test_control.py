@@ -34,12 +34,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def same(one: control.Daemon | None, two: control.Daemon) -> bool:
-    """Answer whether the two are one process."""
+    """Return whether the two are one process."""
     return one is not None and (one.pid, one.process.born, one.pidfile) == (two.pid, two.process.born, two.pidfile)
 
 
 def truth_of_start(pid: int) -> float:
-    """Answer when a process was started by the kernel's own count, not by the library."""
+    """Return when a process was started by the kernel's own count, not by the library."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     return time.time() - uptime + int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -223,7 +223,7 @@ MANY = """
 
 
 def measured(daemons: Daemons, path: Path, count: int, stop: Callable[[str], float]) -> list[float]:
-    """Answer how many milliseconds after each daemon's end ``stop`` had returned, in order."""
+    """Return how many milliseconds after each daemon's end ``stop`` had returned, in order."""
     daemons.launch(MANY, path, count, plain=True).check()
     delays = []
     for number in range(count):

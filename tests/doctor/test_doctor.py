@@ -56,7 +56,7 @@ with DaemonContext(
 
 
 def start(daemons: Daemons, defect: str = "pass", options: str = "", before: str = "", **more: Any) -> int:
-    """Answer the number of a daemon that has a defect."""
+    """Return the number of a daemon that has a defect."""
     program = DAEMON.format(before=before, options=options, defect=textwrap.indent(defect, "    "))
     daemons.launch(program, pidfile_of(daemons), NOBODY.pw_uid, NOBODY.pw_gid, **more).check()
     pid = daemons.survivor()
@@ -80,7 +80,7 @@ def is_program(pid: int, name: str) -> bool:
 
 
 def facts(findings: tuple[doctor.Finding, ...], ok: bool | None = False) -> dict[str, str]:
-    """Answer the facts of the findings that came out so, by name."""
+    """Return the facts of the findings that came out so, by name."""
     return {finding.name: finding.fact for finding in findings if finding.ok is ok}
 
 
@@ -327,7 +327,7 @@ while True:
 
 
 def orphan(daemons: Daemons, more: str = "") -> tuple[int, int]:
-    """Answer the orphan's number and that of its session's first leader."""
+    """Return the orphan's number and that of its session's first leader."""
     place = daemons.directory / "orphan"
     block = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
     running = daemons.start(block + ORPHAN.format(more=more), place, start_new_session=True, env=NO_SERVICE)

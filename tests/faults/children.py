@@ -23,7 +23,7 @@ def become_reaper() -> None:
 
 
 def fork_server() -> ForkServer:
-    """Answer the process that forks subjects for this one."""
+    """Return the process that forks subjects for this one."""
     global _server  # noqa: PLW0603
     if _server is None:
         _server = ForkServer()
@@ -40,11 +40,11 @@ class Child:
         self._pidfd = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """Answer its status, without waiting."""
+        """Return its status, without waiting."""
         return self.status if self.status is not None else self._reap(os.WNOHANG)
 
     def wait(self, seconds: float) -> int | None:
-        """Wait for its end; answer its status, ``None`` when it runs on."""
+        """Wait for its end; return its status, ``None`` when it runs on."""
         # What strace looks into has ended a moment before it can be waited for.
         return self._reap(0) if ends(self._pidfd, seconds) else None
 
@@ -60,7 +60,7 @@ class Child:
 
 
 def are_gone() -> bool:
-    """Wait for every child that has ended; answer whether none is left but the one that forks."""
+    """Wait for every child that has ended; return whether none is left but the one that forks."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

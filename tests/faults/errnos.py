@@ -89,7 +89,7 @@ LEFT_OUT: dict[str, str] = {
 
 
 def kind_of(name: str, text: str) -> str:
-    """Answer under which name ``ERRNOS`` or ``LEFT_OUT`` has a call that strace writes so."""
+    """Return under which name ``ERRNOS`` or ``LEFT_OUT`` has a call that strace writes so."""
     if name == "newfstatat" and "AT_EMPTY_PATH" in text:
         return "fstat"
     if name == "openat" and ("O_CREAT" in text or "O_TMPFILE" in text):

@@ -37,7 +37,7 @@ class ForkServer:
             ).pid
 
     def fork(self, directory: Path, options: Mapping[str, object], gate: int) -> int:
-        """Start a subject in a directory, which says there what it has to say; answer its pid.
+        """Start a subject in a directory, which says there what it has to say; return its pid.
 
         :param gate: the socket on which it waits.
         """
@@ -65,7 +65,7 @@ def await_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]
 
 
 def _fork_orphan() -> int:
-    """Fork a process that has lost its parent when this returns; answer its pid, and 0 in that process."""
+    """Fork a process that has lost its parent when this returns; return its pid, and 0 in that process."""
     reading, writing = os.pipe()
     between = os.fork()
     if between == 0:

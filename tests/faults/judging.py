@@ -84,7 +84,7 @@ def judge_fault(case: Case, hit: Call, run: Run, reference: Run, after: Run | No
 
 
 def said_by(run: Run) -> str:
-    """Answer what a run has said, for a person who looks for a defect's cause."""
+    """Return what a run has said, for a person who looks for a defect's cause."""
     return f"{run.words}\nstatus {run.status}\nlog: {run.log}\nleft: {run.left}, end: {run.end}"
 
 
@@ -185,7 +185,7 @@ def _targets(run: Run) -> list[str]:
 
 
 def left_by(run: Run) -> dict[str, str]:
-    """Answer what is left; a pidfile whose mark says that its daemon has ended in order counts as an emptied one."""
+    """Return what is left; a pidfile whose mark says that its daemon has ended in order counts as an emptied one."""
     left = dict(run.left)
     if _PIDFILE in left and re.fullmatch(r"(\d+ \d+ \d+\n)?", left.get(_MARK, "no mark")):
         left[_PIDFILE] = "" if left.pop(_MARK) else left[_PIDFILE]
@@ -193,7 +193,7 @@ def left_by(run: Run) -> dict[str, str]:
 
 
 def left_behind(run: Run, reference: Run, after: Run | None, may_leave_draft: bool = False) -> list[str]:
-    """Answer what is wrong with what is left; the next start takes away a draft that this one could not."""
+    """Return what is wrong with what is left; the next start takes away a draft that this one could not."""
     found = [f"left running: {each}" for each in run.left_running]
     for name, text in left_by(run).items():
         if name == _PIDFILE and re.fullmatch(r"(\d+\n)?", text) is None:

@@ -43,7 +43,7 @@ class Recording:
 
 
 def taps(options: dict[str, object]) -> tuple[Tap, ...]:
-    """Answer the processes to be listened to."""
+    """Return the processes to be listened to."""
     if options.get("detach_process") is False:
         return Tap("launcher", "start"), Tap("daemon", "stop")
     return Tap("launcher", "start"), Tap("witness", "start"), Tap("daemon", "start"), Tap("daemon", "stop")

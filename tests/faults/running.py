@@ -157,7 +157,7 @@ class _Runner:
         return _text(self._directory / "subject.log") or ""
 
     def _daemon(self) -> int | None:
-        """Answer the daemon's pid once its body serves; ``None`` when there is none."""
+        """Return the daemon's pid once its body serves; ``None`` when there is none."""
         pid = self._result.pids.get("launcher" if self._stays else "daemon")
         if pid is None or (self._result.status or 0) > 0:
             return None
@@ -215,7 +215,7 @@ class _Runner:
 
 
 def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    """Wait until a condition holds; answer whether it does in time."""
+    """Wait until a condition holds; return whether it does in time."""
     with contextlib.suppress(AssertionError):
         return bool(wait_for(condition, seconds))
     return False

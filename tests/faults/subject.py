@@ -45,7 +45,7 @@ class Gate:
 
 
 def context_of(place: str, options: dict[str, Any]) -> DaemonContext:
-    """Answer the context of a variant; its files are in the directory ``place``."""
+    """Return the context of a variant; its files are in the directory ``place``."""
     given = dict(options)
     if {"uid", "gid", "initgroups", "no_new_privileges"} & given.keys():
         import ctypes  # noqa: F401 - see above: it is loaded where rights are given up

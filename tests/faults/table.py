@@ -28,7 +28,7 @@ def tables_of_faults(results: Iterable[Judged]) -> Iterator[str]:
 
 
 def table_of_kills(results: Iterable[Judged]) -> str:
-    """Answer a table with a row for each process, phase and signal."""
+    """Return a table with a row for each process, phase and signal."""
     counts = Counter((_place(each), each.case.fault, each.verdict) for each in results if each.verdict != NOT_MADE)
     rows = [
         (_title(place), name, ", ".join(f"{verdict}: {counts[place, name, verdict]}" for verdict in (*right, DEFECT)))

@@ -19,7 +19,7 @@ class Tap:
 
 
 def why_not() -> str | None:
-    """Answer why no call can be made to fail here; ``None`` when it can."""
+    """Return why no call can be made to fail here; ``None`` when it can."""
     if shutil.which("strace") is None:
         return "strace, which lets calls fail, is not installed"
     with subprocess.Popen(["sleep", "60"]) as sleeper:
@@ -33,7 +33,7 @@ def why_not() -> str | None:
 
 
 def attach_to(pid: int, trace: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Put strace at one process; answer it with its first words, once it counts, or can't."""
+    """Put strace at one process; return it with its first words, once it counts, or can't."""
     command = ["strace", "-p", str(pid), "-y", "-s", "200", "-o", str(trace), *arguments]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert strace.stderr is not None

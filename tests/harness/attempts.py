@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def in_fork(attempt: Callable[[int], object], refused: Callable[[DaemonStartError], object]) -> Any:
-    """Answer what an attempt answers in a forked process, or what ``refused`` makes of the start's error.
+    """Return what an attempt answers in a forked process, or what ``refused`` makes of the start's error.
 
     :param attempt: called with the descriptor of the pipe, which is to be preserved; another error of its is
         answered as the ``surprise``.

@@ -57,7 +57,7 @@ class Daemonry:
         return self.daemons._mark
 
     def new_name(self, names: list[str] | None = None) -> str:
-        """Answer a name that nobody else uses, for a second daemon."""
+        """Return a name that nobody else uses, for a second daemon."""
         name = f"daemonry-test-{uuid.uuid4().hex[:12]}"
         (self._names if names is None else names).append(name)
         return name
@@ -65,23 +65,23 @@ class Daemonry:
     # Its files
 
     def pidfile(self, name: str | None = None) -> Path:
-        """Answer the pidfile of a daemon that is started by name."""
+        """Return the pidfile of a daemon that is started by name."""
         return self._place("/run") / f"{name or self.name}.pid"
 
     def log(self, name: str | None = None) -> Path:
-        """Answer its log."""
+        """Return its log."""
         return self._place("/var/log") / f"{name or self.name}.log"
 
     def memory(self, name: str | None = None) -> Path:
-        """Answer the file that remembers how it was started."""
+        """Return the file that remembers how it was started."""
         return self._place("/run/daemonry") / f"{name or self.name}.json"
 
     def history(self, name: str | None = None) -> Path:
-        """Answer the file in which its supervisor keeps what it has seen."""
+        """Return the file in which its supervisor keeps what it has seen."""
         return Path(f"{self.pidfile(name)}.history")
 
     def left(self, name: str | None = None) -> list[Path]:
-        """Answer those of pidfile and memory that are there."""
+        """Return those of pidfile and memory that are there."""
         return [path for path in (self.pidfile(name), self.memory(name)) if path.exists()]
 
     def _place(self, of_root: str) -> Path:
@@ -114,7 +114,7 @@ class Daemonry:
         return self.pid(name)
 
     def pid(self, name: str | None = None) -> int:
-        """Answer the number in the pidfile."""
+        """Return the number in the pidfile."""
         return int(self.pidfile(name).read_text())
 
     def stop(self, name: str | None = None) -> None:

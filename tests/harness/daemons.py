@@ -79,7 +79,7 @@ class Running:
         signal.pidfd_send_signal(self._pidfd, number)
 
     def wait(self, timeout: float = 30) -> Launched:
-        """Answer what is left of the first process when it has ended; fail when it hasn't in time."""
+        """Return what is left of the first process when it has ended; fail when it hasn't in time."""
         if not ends(self._pidfd, timeout):
             raise AssertionError(
                 f"the launcher {self.pid} ({describe(self.pid)}) has not ended in {timeout} s; it has said\n"
@@ -194,7 +194,7 @@ class Daemons:
         return terminal
 
     def jail(self) -> Path:
-        """Answer a new and empty root directory.
+        """Return a new and empty root directory.
 
         What processes inside it measure is brought home at the test's end; nothing else is in it.
         """
@@ -211,12 +211,12 @@ class Daemons:
     # What came of it
 
     def alive(self) -> list[int]:
-        """Answer the pids of all living processes that came of this test's programs; no zombies."""
+        """Return the pids of all living processes that came of this test's programs; no zombies."""
         found = {int(name) for name in os.listdir("/proc") if name.isdigit() and self._is_marked(int(name))}
         return sorted(found.union(pid for pid in self._known() if is_alive(pid)))
 
     def survivor(self, timeout: float = 10) -> int:
-        """Answer the one process that is alive when the launcher and its helpers have gone: the daemon.
+        """Return the one process that is alive when the launcher and its helpers have gone: the daemon.
 
         For launchers that end when the daemon is up: one that ends before may leave another alive for a moment.
         """
@@ -300,7 +300,7 @@ class Daemons:
         return True
 
     def _known(self) -> set[int]:
-        """Answer the pids that count without the marker: those adopted, and children that nobody has waited for."""
+        """Return the pids that count without the marker: those adopted, and children that nobody has waited for."""
         held: list[Running | Terminal] = [*self._running, *self._terminals]
         return self._adopted.union(one.pid for one in held if one.process.returncode is None)
 
@@ -356,7 +356,7 @@ class Daemons:
 
 
 def coverage_directory() -> Path | None:
-    """Answer where this run's processes save what they measured, ``None`` when nothing is measured."""
+    """Return where this run's processes save what they measured, ``None`` when nothing is measured."""
     current = coverage.Coverage.current()
     return None if current is None else Path(current.config.data_file).absolute().parent
 
@@ -379,7 +379,7 @@ def _prepend_path(environment: dict[str, str], directory: Path) -> None:
 
 
 def _needed_by(program: Path) -> list[str]:
-    """Answer the names of the modules that a program and the library may import, early or late."""
+    """Return the names of the modules that a program and the library may import, early or late."""
     needed = _imports_of(program)
     spec = importlib.util.find_spec("daemonry")
     for directory in (spec and spec.submodule_search_locations) or ():
@@ -391,7 +391,7 @@ def _needed_by(program: Path) -> list[str]:
 
 
 def _imports_of(file: Path) -> set[str]:
-    """Answer what is imported anywhere in a file by its full name, and the names in it that may be modules."""
+    """Return what is imported anywhere in a file by its full name, and the names in it that may be modules."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):

@@ -71,6 +71,6 @@ class Evidence:
 
 
 def sentence_of(name: str) -> str:
-    """Answer the sentence that a test's name is."""
+    """Return the sentence that a test's name is."""
     words = name.partition("[")[0].removeprefix("test_").replace("_", " ")
     return f"{words[:1].upper()}{words[1:]}."

@@ -53,7 +53,7 @@ class Way:
         self.program = self.inside / "start"
 
     def places(self) -> tuple[Path, Path]:
-        """Answer where the program's directory is, and where it is for the program."""
+        """Return where the program's directory is, and where it is for the program."""
         return self.daemons.directory / "place", self.daemons.directory / "place"
 
     @classmethod
@@ -69,11 +69,11 @@ class Way:
         raise NotImplementedError
 
     def stop(self, pid: int) -> str:
-        """End the program, which has this number; answer how it ended, as who started it saw it."""
+        """End the program, which has this number; return how it ended, as who started it saw it."""
         raise NotImplementedError
 
     def told(self) -> str:
-        """Answer how who started it learns that the program is up; fail when he has not learnt it."""
+        """Return how who started it learns that the program is up; fail when he has not learnt it."""
         return "nobody asks"
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Shell(Way):
         self.running = self.begin(*self.command())
 
     def command(self) -> tuple[str, ...]:
-        """Answer a shell that notes how its command, the launcher, has ended."""
+        """Return a shell that notes how its command, the launcher, has ended."""
         script = f'"$1"; echo "launcher: status $?" >{self.inside}/launcher'
         return (*reaper.through(), "sh", "-c", script, "sh", str(self.program))
 
@@ -150,13 +150,13 @@ class Container(Way):
         return _status(self.wait())
 
     def wait(self) -> int:
-        """Answer the container's status, as unshare passes it on, when it has ended."""
+        """Return the container's status, as unshare passes it on, when it has ended."""
         ended = self.running.wait()
         return ended if isinstance(ended, int) else ended.status
 
 
 def process_1(unshare: int) -> int:
-    """Answer the number, here, of the process 1 below an unshare that runs."""
+    """Return the number, here, of the process 1 below an unshare that runs."""
     children = Path(f"/proc/{unshare}/task/{unshare}/children")
     return int(wait_for(lambda: children.read_text().split(), what="there is a process 1")[0])
 
@@ -245,7 +245,7 @@ class Supervisord(Way):
     stopped_by = "``supervisorctl stop``"
 
     def command(self) -> tuple[str, ...]:
-        """Answer how it is called."""
+        """Return how it is called."""
         return (sys.executable, "-m", "supervisor.supervisord")
 
     def start(self) -> None:

@@ -76,7 +76,7 @@ class Facts(_Fields):
     no_new_privileges: bool
 
     def descriptor(self, number: int) -> Descriptor:
-        """Answer the open descriptor of that number."""
+        """Return the open descriptor of that number."""
         return next(found for found in self.descriptors if found.number == number)
 
     @property
@@ -85,11 +85,11 @@ class Facts(_Fields):
         return tuple(found.number for found in self.descriptors)
 
     def to_json(self) -> dict[str, Any]:
-        """Answer the facts in what JSON can hold."""
+        """Return the facts in what JSON can hold."""
         return {**vars(self), "descriptors": [vars(each) for each in self.descriptors]}
 
     def but(self, **fields: Any) -> Facts:
-        """Answer the same facts with some others."""
+        """Return the same facts with some others."""
         return Facts(**{**vars(self), **fields})
 
     @classmethod

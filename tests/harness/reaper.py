@@ -15,7 +15,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def through(*more: str) -> tuple[str, ...]:
-    """Answer the words that put this program before a command, and what else shall stand between the two."""
+    """Return the words that put this program before a command, and what else shall stand between the two."""
     return (sys.executable, "-I", "-S", os.path.abspath(__file__), *more)
 
 

@@ -25,7 +25,7 @@ def knows_this_machine() -> bool:
 
 
 def refusing(calls: Iterable[str], error: int = errno.EPERM) -> Callable[[], None]:
-    """Answer what has these calls refused with an error, in a process and all that come of it.
+    """Return what has these calls refused with an error, in a process and all that come of it.
 
     Where prctl(2) is among them it has to be the last one, for it is the one by which they are refused.
     """

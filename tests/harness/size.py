@@ -6,7 +6,7 @@ import os
 
 
 def times(full: int, least: int = 1) -> int:
-    """Answer the full number, or a tenth of it where only the rest of the tests is asked for.
+    """Return the full number, or a tenth of it where only the rest of the tests is asked for.
 
     One run with all of it, as root, says as much of the library as seven; the others then show that it works for other
     Pythons and users as well, and what of it is reached.

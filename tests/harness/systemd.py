@@ -96,7 +96,7 @@ def why_not() -> str | None:
 
 
 def _group_here() -> Path | None:
-    """Answer the directory of this process's control group in the unified hierarchy; cgroups(7)."""
+    """Return the directory of this process's control group in the unified hierarchy; cgroups(7)."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     places = [Path(words[1]) for words in mounts if words[2] == "cgroup2"]
     groups = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
@@ -182,20 +182,20 @@ class Systemd:
         return subprocess.run([*self.enter(), *command], capture_output=True, text=True, timeout=timeout, check=False)
 
     def check(self, *command: str) -> str:
-        """Run a command inside, which is to succeed; answer what it says."""
+        """Run a command inside, which is to succeed; return what it says."""
         answer = self.run(*command)
         if answer.returncode:
             raise AssertionError(f"{' '.join(command)}: status {answer.returncode}: {answer.stdout}{answer.stderr}")
         return answer.stdout
 
     def enter(self) -> Sequence[str]:
-        """Answer what is to stand before a command that is to run inside."""
+        """Return what is to stand before a command that is to run inside."""
         spaces = ("--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--root")
         # Without a value --wd is the target's working directory: a path would be looked up out here.
         return ("nsenter", "--target", str(self._init), *spaces, "--wd", "--")
 
     def path(self, inside: str) -> Path:
-        """Answer the path, here, of a file inside."""
+        """Return the path, here, of a file inside."""
         return Path(f"/proc/{self._init}/root{inside}")
 
     def write(self, path: str, text: str) -> None:
@@ -209,12 +209,12 @@ class Systemd:
         self.check("systemctl", "daemon-reload")
 
     def show(self, unit: str, *names: str) -> dict[str, str]:
-        """Answer properties of a unit; see systemctl(1)."""
+        """Return properties of a unit; see systemctl(1)."""
         answer = self.check("systemctl", "show", "--property", ",".join(names), unit)
         return dict(line.split("=", 1) for line in answer.splitlines())
 
     def journal(self, unit: str, *flags: str) -> str:
-        """Answer what the journal has of a unit, and of systemd on it."""
+        """Return what the journal has of a unit, and of systemd on it."""
         self.check("journalctl", "--sync")
         return self.check("journalctl", "--unit", unit, "--no-pager", "--output=cat", *flags)
 

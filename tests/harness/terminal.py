@@ -64,7 +64,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def read_until(self, text: str, timeout: float = 10) -> str:
-        """Answer the output when it contains a text; fail when it doesn't in time."""
+        """Return the output when it contains a text; fail when it doesn't in time."""
         deadline = time.monotonic() + timeout
         while text not in self.output:
             left = deadline - time.monotonic()
@@ -84,7 +84,7 @@ class Terminal:
         signal.pidfd_send_signal(self._pidfd, number)
 
     def wait(self, timeout: float = 30) -> int:
-        """Answer the leader's exit status (negative: the signal) when it has ended, reading meanwhile."""
+        """Return the leader's exit status (negative: the signal) when it has ended, reading meanwhile."""
         deadline = time.monotonic() + timeout
         while not self._drain(max(0, deadline - time.monotonic()), self._pidfd):
             if time.monotonic() > deadline:
@@ -103,7 +103,7 @@ class Terminal:
         os.close(self._pidfd)
 
     def _drain(self, timeout: float = 0, pidfd: int = -1) -> bool:
-        """Read what comes; answer whether the awaited did: something to read, or the exit."""
+        """Read what comes; return whether the awaited did: something to read, or the exit."""
         poll = select.poll()
         if self._master >= 0:
             poll.register(self._master, select.POLLIN)

@@ -19,7 +19,7 @@ _PYTHON = "/usr/bin/python3"
 
 
 def documented_files(page: str) -> dict[str, str]:
-    """Answer the files that a page shows, by the paths in their captions; their interpreter is the tests' own."""
+    """Return the files that a page shows, by the paths in their captions; their interpreter is the tests' own."""
     text = (_DOCS / page).read_text(encoding="utf-8")
     found = {}
     for block in _BLOCK.finditer(text):
@@ -63,12 +63,12 @@ class Units:
         self.systemd.check("systemctl", "stop", unit)
 
     def status(self, unit: str) -> str:
-        """Answer what systemctl status says."""
+        """Return what systemctl status says."""
         self.systemd.check("journalctl", "--sync")
         return self.systemd.run("systemctl", "status", "--no-pager", "--full", unit).stdout
 
     def of(self, unit: str, name: str) -> str:
-        """Answer a property of a unit."""
+        """Return a property of a unit."""
         return self.systemd.show(unit, name)[name]
 
     def write(self, path: str, text: str) -> None:
@@ -83,7 +83,7 @@ class Units:
         self.write(f"/etc/systemd/system/{unit}.d/test.conf", "\n".join(("[Service]", *directives, "")))
 
     def main(self, unit: str) -> int:
-        """Answer the number, inside, of a unit's main process."""
+        """Return the number, inside, of a unit's main process."""
         return int(self.of(unit, "MainPID"))
 
     def signal(self, unit: str, name: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def wait_for(condition: Callable[[], T], timeout: float = 10, what: str = "the condition") -> T:
-    """Answer the first true value of a condition; fail when there is none in time.
+    """Return the first true value of a condition; fail when there is none in time.
 
     For what the kernel has no event for: the condition is asked anew every 5 ms, so the test goes on with the
     event and a slow machine costs nothing but time.
@@ -50,14 +50,14 @@ def wait_for_exit(pid: int, timeout: float = 10) -> None:
 
 
 def ends(pidfd: int, timeout: float) -> bool:
-    """Wait for the end of the process that a pidfd stands for; answer whether it came in time."""
+    """Wait for the end of the process that a pidfd stands for; return whether it came in time."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(timeout * 1000))
 
 
 def is_alive(pid: int) -> bool:
-    """Answer whether a process of that number runs; a zombie doesn't."""
+    """Return whether a process of that number runs; a zombie doesn't."""
     try:
         return status_of(pid)["State"][0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -65,7 +65,7 @@ def is_alive(pid: int) -> bool:
 
 
 def describe(pid: int) -> str:
-    """Answer a line on a process for a message: its state, its parent and its command."""
+    """Return a line on a process for a message: its state, its parent and its command."""
     try:
         status = status_of(pid)
         with open(f"/proc/{pid}/cmdline", "rb") as stream:
@@ -76,12 +76,12 @@ def describe(pid: int) -> str:
 
 
 def read_json(path: str | os.PathLike[str], timeout: float = 10) -> Any:
-    """Answer what a program has published at a path, once it has."""
+    """Return what a program has published at a path, once it has."""
     wait_for(lambda: os.path.exists(path), timeout, f"{os.fspath(path)} appears")
     with open(path, encoding="utf-8") as stream:
         return json.load(stream)
 
 
 def read_facts(path: str | os.PathLike[str], timeout: float = 10) -> Facts:
-    """Answer the facts that a program has published at a path, once it has."""
+    """Return the facts that a program has published at a path, once it has."""
     return Facts.from_json(read_json(path, timeout))

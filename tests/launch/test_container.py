@@ -51,7 +51,7 @@ def says(running: Running, text: str) -> None:
 
 
 def program_below(first: int) -> int:
-    """Answer the number, here, of process 1's only child."""
+    """Return the number, here, of process 1's only child."""
     children = Path(f"/proc/{first}/task/{first}/children")
     (child,) = wait_for(lambda: children.read_text().split(), what="process 1 has a child")
     return int(child)

@@ -21,7 +21,7 @@ class Rung(Exception):
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """Answer the signals SIGUSR1 and SIGUSR2 that have been delivered."""
+    """Return the signals SIGUSR1 and SIGUSR2 that have been delivered."""
     found: list[int] = []
     before = [signal.signal(number, lambda signum, _: found.append(signum)) for number in NUMBERS]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -23,12 +23,12 @@ PLACES = ("step", "body")
 
 @pytest.fixture
 def somebody(ordinary_user: str) -> str | None:
-    """Answer for whom a limit holds: root's processes may exceed it."""
+    """Return for whom a limit holds: root's processes may exceed it."""
     return ordinary_user if os.geteuid() == 0 else None
 
 
 def start(daemons: Daemons, text: str, **options: Any) -> dict[str, Any]:
-    """Start a program that is to fail; answer what its launcher has told, and check that nothing is left."""
+    """Start a program that is to fail; return what its launcher has told, and check that nothing is left."""
     launched = daemons.launch(text, cwd=daemons.public, **options).check()
     assert launched.stdout == "after\n", "what follows the with-block runs once"
     told: dict[str, Any] = read_json(daemons.public / "told")

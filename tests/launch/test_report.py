@@ -60,7 +60,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def written(tell: Callable[[report.Reporter], object]) -> bytes:
-    """Answer what a reporter writes."""
+    """Return what a reporter writes."""
     reading, writing = report.pipe()
     # Read meanwhile: a long line is longer than a pipe.
     with open(reading, "rb") as stream, ThreadPoolExecutor(1) as others:

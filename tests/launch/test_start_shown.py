@@ -32,7 +32,7 @@ class Own(daemonry.DaemonContext):
 
 
 def shown(daemons: Daemons, program: str, status: int = 1) -> str:
-    """Answer what a program that ends by the error of its start leaves at the terminal."""
+    """Return what a program that ends by the error of its start leaves at the terminal."""
     said = daemons.launch(f"import os, signal, sys\nimport daemonry\n{program}").check(status).stderr
     assert LIBRARY not in said
     assert "lockfile" not in said.rpartition("\n  File")[0]
@@ -41,7 +41,7 @@ def shown(daemons: Daemons, program: str, status: int = 1) -> str:
 
 
 def lines_of_code(said: str) -> list[str]:
-    """Answer the lines of code in tracebacks, without the marks that newer Pythons put below them."""
+    """Return the lines of code in tracebacks, without the marks that newer Pythons put below them."""
     lines = [line.strip() for line in said.splitlines() if line.startswith("    ")]
     return [line for line in lines if line.strip("~^")]
 

@@ -40,7 +40,7 @@ SAY_WHO = """
 
 
 def who(daemons: Daemons, **options: Any) -> tuple[str | None, str]:
-    """Answer who has started a program, in its own view; check that it has detached just where that is nobody."""
+    """Return who has started a program, in its own view; check that it has detached just where that is nobody."""
     daemons.launch(SAY_WHO, **options).check()
     name, reason, in_foreground = read_json(daemons.directory / "said")
     assert in_foreground is (name is not None)
@@ -49,7 +49,7 @@ def who(daemons: Daemons, **options: Any) -> tuple[str | None, str]:
 
 
 def script(daemons: Daemons, name: str) -> str:
-    """Answer a program of that name which is the parent of another."""
+    """Return a program of that name which is the parent of another."""
     path = daemons.directory / name
     path.write_text('#!/bin/sh\n"$@"\nexit $?\n')
     path.chmod(0o755)

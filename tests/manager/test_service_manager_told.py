@@ -44,12 +44,12 @@ class Manager:
             self._heard.put(text)
 
     def hear(self) -> dict[str, str]:
-        """Answer the next message."""
+        """Return the next message."""
         lines = self._heard.get(timeout=10).decode().split("\n")
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def heard_nothing(self) -> bool:
-        """Answer whether nothing was said that has not been answered by :meth:`hear`; listens no longer."""
+        """Return whether nothing was said that has not been answered by :meth:`hear`; listens no longer."""
         self.close()
         return self._heard.empty()
 

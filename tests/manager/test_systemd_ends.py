@@ -37,7 +37,7 @@ def instance(units: Units) -> Iterator[Instance]:
 
 
 def groups_of(units: Units, command: str) -> set[str]:
-    """Answer the control groups of the processes with this command line."""
+    """Return the control groups of the processes with this command line."""
     wanted, found = command.replace(" ", "\0") + "\0", set()
     for each in units.systemd.path("/proc").glob("[1-9]*"):
         with suppress(OSError):

@@ -29,7 +29,7 @@ def entries(systemd: Systemd, *matches: str) -> list[dict[str, Any]]:
 
 
 def printed(units: Units, unit: str) -> list[tuple[str, str]]:
-    """Answer the priorities and the texts of what a unit's own processes have said."""
+    """Return the priorities and the texts of what a unit's own processes have said."""
     found = entries(units.systemd, f"_SYSTEMD_UNIT={unit}")
     return [(entry["PRIORITY"], entry["MESSAGE"]) for entry in found if entry["_PID"] != "1"]
 

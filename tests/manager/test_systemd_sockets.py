@@ -32,7 +32,7 @@ def asking(units: Units, port: int, text: str = "") -> subprocess.Popen[str]:
 
 
 def answer(client: subprocess.Popen[str]) -> str:
-    """Answer the line that a client has got."""
+    """Return the line that a client has got."""
     return client.communicate(timeout=30)[0].removeprefix("connected\n")
 
 
@@ -41,7 +41,7 @@ def ask(units: Units, port: int, text: str = "") -> str:
 
 
 def connected(units: Units, port: int, text: str = "") -> subprocess.Popen[str]:
-    """Answer a client that has connected, and waits for its answer."""
+    """Return a client that has connected, and waits for its answer."""
     client = asking(units, port, text)
     assert client.stdout is not None
     assert client.stdout.readline() == "connected\n"

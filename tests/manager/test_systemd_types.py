@@ -133,7 +133,7 @@ def test_a_job_is_stopped_within_a_second(held_job: Units) -> None:
 
 
 def fail_to_start(units: Units, unit: str) -> tuple[str, str, str]:
-    """Answer the result, the status and the error number of a unit, whose start is to fail."""
+    """Return the result, the status and the error number of a unit, whose start is to fail."""
     done = units.call("start", unit)
     wait_for(lambda: units.of(unit, "ActiveState") == "failed", what="it has failed")
     if units.of(unit, "Type") not in ("simple", "exec"):  # for those the start was over when it began

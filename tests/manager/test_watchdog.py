@@ -43,7 +43,7 @@ def context(ear: socket.socket) -> Context:
 
 
 def is_silent(ear: socket.socket) -> bool:
-    """Answer whether nothing is said for longer than the manager would wait."""
+    """Return whether nothing is said for longer than the manager would wait."""
     poll = select.poll()
     poll.register(ear, select.POLLIN)
     while poll.poll(0):  # what has been said by now

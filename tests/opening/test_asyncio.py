@@ -24,7 +24,7 @@ PROGRAM = EXAMPLES / "asyncio_service.py"
 
 
 def lines_of(path: Path) -> list[str]:
-    """Answer what the service says; but not what asyncio does of a loaded machine, on which a callback took long."""
+    """Return what the service says; but not what asyncio does of a loaded machine, on which a callback took long."""
     return [line for line in all_lines_of(path) if not re.match(r"Executing <.* took [\d.]+ seconds$", line)]
 
 
@@ -52,7 +52,7 @@ class Service:
             return client.recv(1000)
 
     def stop(self) -> float:
-        """Stop it; answer how many seconds that took."""
+        """Stop it; return how many seconds that took."""
         begun = time.monotonic()
         self.daemons.stop(self.pid)
         return time.monotonic() - begun

@@ -60,7 +60,7 @@ def run(daemons: Daemons, body: str, set_up: str = "") -> Launched:
 
 
 def read(daemons: Daemons, name: str) -> str:
-    """Answer what stands in a file."""
+    """Return what stands in a file."""
     return (daemons.directory / name).read_text()
 
 

@@ -48,7 +48,7 @@ ROUNDS = """
 
 
 def voluntary_switches(pid: int) -> int:
-    """Answer how often a process has given up the processor by itself, in all its threads."""
+    """Return how often a process has given up the processor by itself, in all its threads."""
     return int(status_of(pid)["voluntary_ctxt_switches"])
 
 

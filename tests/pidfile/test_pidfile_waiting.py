@@ -64,7 +64,7 @@ def held(daemons: Daemons, path: Path) -> Iterator[int]:
 
 
 def pidfds(pid: int) -> list[int]:
-    """Answer the processes for whose end a process waits."""
+    """Return the processes for whose end a process waits."""
     found = []
     for descriptor in facts_of(pid).descriptors:
         if "pidfd" in descriptor.target:

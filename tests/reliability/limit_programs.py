@@ -150,7 +150,7 @@ _SWEEP = """
 
 
 def as_another(kind: str) -> str:
-    """Answer how a launcher comes under a limit of processes: as a user of its own.
+    """Return how a launcher comes under a limit of processes: as a user of its own.
 
     All processes of a user count, those of runs beside this one and those that init has yet to reap.
     """

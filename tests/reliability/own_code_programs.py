@@ -140,7 +140,7 @@ class Result:
 
 
 def judged(daemons: Daemons, programs: Mapping[str, str], next_works: bool = True) -> dict[str, Result]:
-    """Run each program; answer what became of it, when nothing is left that runs, and the next clean start works."""
+    """Run each program; return what became of it, when nothing is left that runs, and the next clean start works."""
     texts = {name: textwrap.dedent(text) for name, text in programs.items()}
     (daemons.directory / "given").write_text(json.dumps(texts))
     daemons.launch(_NAMES + _BENCH, "given", plain=True, timeout=300).check()
@@ -156,7 +156,7 @@ def judged(daemons: Daemons, programs: Mapping[str, str], next_works: bool = Tru
 
 
 def with_block(body: str, options: str = "", before: str = "", kind: str = "Context") -> str:
-    """Answer a program whose body this is, and which tells and raises whatever comes out of the block."""
+    """Return a program whose body this is, and which tells and raises whatever comes out of the block."""
     return "\n".join(
         (
             textwrap.dedent(before),

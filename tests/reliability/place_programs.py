@@ -114,7 +114,7 @@ class Place:
         (self.inside / "filling").unlink()
 
     def names(self) -> list[str]:
-        """Answer what is there, but for what fills it."""
+        """Return what is there, but for what fills it."""
         return sorted(set(os.listdir(self.inside)) - {"filling"})
 
 
@@ -154,7 +154,7 @@ def _held(daemons: Daemons, *mount: str) -> Iterator[Place]:
 
 
 def started(daemons: Daemons, place: Place, *words: object) -> tuple[int, Running]:
-    """Start the subject; answer its pid, and what ends with the daemon's status."""
+    """Start the subject; return its pid, and what ends with the daemon's status."""
     up = daemons.directory / "up"
     up.unlink(missing_ok=True)
     # Buffered as Python does it by default: what can't be written is held until the exit.
@@ -165,7 +165,7 @@ def started(daemons: Daemons, place: Place, *words: object) -> tuple[int, Runnin
 
 
 def say(daemons: Daemons, pid: int, number: int) -> int | None:
-    """Let the subject log its text of that number; answer the error that the program itself met."""
+    """Let the subject log its text of that number; return the error that the program itself met."""
     os.kill(pid, signal.SIGUSR1)
     lost: int | None = read_json(daemons.directory / f"said-{number}")
     return lost

@@ -62,7 +62,7 @@ _PRELUDE = """
 
 
 def storm(text: str) -> str:
-    """Answer a program that has the names of the prelude; its first argument is the pidfile, the others numbers."""
+    """Return a program that has the names of the prelude; its first argument is the pidfile, the others numbers."""
     return textwrap.dedent(_PRELUDE) + textwrap.dedent(text)
 
 

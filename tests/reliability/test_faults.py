@@ -31,7 +31,7 @@ def _strace() -> None:
 
 
 def parts_of(names: Iterable[str], share: float) -> dict[str, float]:
-    """Answer how much of each variant is run where not all of it is: ``FAULTS=all`` asks for all."""
+    """Return how much of each variant is run where not all of it is: ``FAULTS=all`` asks for all."""
     if os.environ.get("FAULTS") == "all":
         return dict.fromkeys(names, 1.0)
     return dict.fromkeys(names, share * (0.02 if is_brief() else 1.0))

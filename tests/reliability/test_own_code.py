@@ -36,7 +36,7 @@ FOREGROUND = {"daemon": "", "foreground": "detach_process=False"}
 
 
 def some(programs: dict[str, str]) -> dict[str, str]:
-    """Answer all of them, or every tenth where only the rest of the tests is asked for."""
+    """Return all of them, or every tenth where only the rest of the tests is asked for."""
     return dict(list(programs.items())[:: 10 if is_brief() else 1])
 
 

@@ -54,7 +54,7 @@ def _strace() -> None:
 
 
 def refused(daemons: Daemons, option: str, path: object, *arguments: str) -> tuple[str, int, str]:
-    """Start a daemon whose calls strace lets fail; answer the step, the number and the message of the refusal."""
+    """Start a daemon whose calls strace lets fail; return the step, the number and the message of the refusal."""
     through = ("strace", "-f", "-o", "/dev/null", *arguments)
     daemons.launch(START, json.dumps({option: str(path)}), through=through).check()
     assert daemons.alive() == []

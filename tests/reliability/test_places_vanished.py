@@ -25,7 +25,7 @@ pytestmark = pytest.mark.reliability("Full and broken places")
 
 @pytest.fixture
 def place(daemons: Daemons) -> Path:
-    """Answer a directory that a test may take away."""
+    """Return a directory that a test may take away."""
     path = daemons.directory / "place"
     path.mkdir()
     return path

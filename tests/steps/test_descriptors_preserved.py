@@ -25,7 +25,7 @@ by_each_method = pytest.mark.parametrize("method", [pytest.param(text, id=name) 
 
 
 def kept(files: Any) -> tuple[int, ...]:
-    """Answer what a context would leave open for such a value of ``files_preserve``."""
+    """Return what a context would leave open for such a value of ``files_preserve``."""
     plan = DaemonContext(files_preserve=files, preserve_logging=False, detach_process=True).plan()
     (closing,) = [step.value for step in plan if step.name == "close_descriptors"]
     assert isinstance(closing, Closing)

@@ -104,7 +104,7 @@ def test_an_elevation_to_another_user_than_root_does_not_give_the_right_to_a_thi
 
 
 def set_id_python(directory: Path, mode: int, owner: int, group: int) -> Path:
-    """Answer a copy of the interpreter that runs with its owner's rights."""
+    """Return a copy of the interpreter that runs with its owner's rights."""
     if os.statvfs(directory).f_flag & os.ST_NOSUID:
         pytest.skip(f"{directory} is on a file system without set-uid programs")
     copy = directory / f"python-{mode:o}"

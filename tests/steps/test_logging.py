@@ -44,7 +44,7 @@ PROGRAM = """
 
 
 def run(daemons: Daemons, set_up: str) -> list[str]:
-    """Run a daemon with this set-up to its end; answer the names of the files that it has written a log line to."""
+    """Run a daemon with this set-up to its end; return the names of the files that it has written a log line to."""
     daemons.launch(PROGRAM, set_up).check()
     wait_for(lambda: not daemons.alive(), what="the daemon ends")
     assert [(daemons.directory / name).read_text() for name in ("first", "second", "third")] == [
@@ -57,7 +57,7 @@ def run(daemons: Daemons, set_up: str) -> list[str]:
 
 
 def lines(path: Path) -> list[str]:
-    """Answer the lines of a file."""
+    """Return the lines of a file."""
     return path.read_text().splitlines()
 
 

@@ -76,7 +76,7 @@ class Syslog:
         return self._daemons.start(PROGRAM, body, set_up, through=through(*self.through)).wait()
 
     def messages(self) -> list[str]:
-        """Answer what has arrived since the last time."""
+        """Return what has arrived since the last time."""
         self._send_mark()
         received = iter(functools.partial(self._received.get, timeout=10), MARK)
         return [message.rstrip(b"\n\0").decode() for message in received]
@@ -90,7 +90,7 @@ class Syslog:
             sender.sendto(mark, self._socket.getsockname())
 
     def texts(self) -> list[str]:
-        """Answer the texts alone of what has arrived."""
+        """Return the texts alone of what has arrived."""
         return [re.sub(r"^<\d+>.{15} [^:]*: ", "", message) for message in self.messages()]
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ def answers(daemons: Daemons, program: str, *arguments: object, **options: Any) 
 
 
 def dropped_to(uid: int, gid: int, *groups: int) -> dict[str, Any]:
-    """Answer what is to be seen: all four ids of each kind, and no way back."""
+    """Return what is to be seen: all four ids of each kind, and no way back."""
     return {
         "Uid": [uid] * 4,
         "Gid": [gid] * 4,
@@ -226,7 +226,7 @@ def test_a_user_database_that_can_not_be_read_is_told_as_that(daemons: Daemons) 
 
 
 def ordinary() -> Mapping[str, str]:
-    """Answer what makes a program an ordinary user's, also when root runs the tests."""
+    """Return what makes a program an ordinary user's, also when root runs the tests."""
     return {"user": "nobody"} if os.geteuid() == 0 else {}
 
 

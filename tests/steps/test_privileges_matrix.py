@@ -200,7 +200,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def answers(daemons: Daemons, asked: list[tuple[str, dict[str, Any]]], *arguments: object) -> list[dict[str, Any]]:
-    """Answer what each of these states comes to with these options."""
+    """Return what each of these states comes to with these options."""
     secret = daemons.directory / "secret"
     secret.write_text("secret\n")
     secret.chmod(0o600)
@@ -211,7 +211,7 @@ def answers(daemons: Daemons, asked: list[tuple[str, dict[str, Any]]], *argument
 
 
 def target(change: str, uid: int = 0, gid: int = 0) -> tuple[int, int]:
-    """Answer the user and the group that a change means to one whose real ids are these."""
+    """Return the user and the group that a change means to one whose real ids are these."""
     options = CHANGES[change]
     user = N if "uid" in options else uid
     return user, options.get("gid", G if "uid" in options else gid)

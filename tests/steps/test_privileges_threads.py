@@ -42,7 +42,7 @@ NOT_INHERITING = ("setpriv", "--inh-caps", "-all")
 
 
 def opened(daemons: Daemons, way: str, through: tuple[str, ...], root: object = "") -> str:
-    """Answer what came of a context that is opened beside a thread."""
+    """Return what came of a context that is opened beside a thread."""
     library = {"PYTHONPATH": os.path.dirname(os.path.dirname(privileges.__file__))}
     said = daemons.launch(PROGRAM, way, root, through=through, plain=True, env=library).check().stdout
     wait_for(lambda: not daemons.alive(), what="the daemon has ended")

@@ -30,12 +30,12 @@ CATCHABLE = sorted(set(signal.valid_signals()) - NEVER_CAUGHT)
 
 
 def handlers_of(signal_map: Mapping[Any, Any]) -> dict[int, Any]:
-    """Answer what a map means, by number."""
+    """Return what a map means, by number."""
     return signals.resolve(signal_map, DaemonContext()).handlers
 
 
 def refusal_of(signal_map: Any) -> InvalidOption:
-    """Answer the error with which a context refuses a map."""
+    """Return the error with which a context refuses a map."""
     with pytest.raises(InvalidOption) as caught:
         DaemonContext(signal_map=signal_map).plan()
     assert caught.value.option == "signal_map"

@@ -31,7 +31,7 @@ TELL_STREAMS = """
 
 
 def closing(numbers: tuple[int, ...]) -> Callable[[], None]:
-    """Answer a function by which a new process closes some of the three."""
+    """Return a function by which a new process closes some of the three."""
 
     def close() -> None:
         for number in numbers:
@@ -41,7 +41,7 @@ def closing(numbers: tuple[int, ...]) -> Callable[[], None]:
 
 
 def within(opening: str, body: str) -> str:
-    """Answer the text of a with-block."""
+    """Return the text of a with-block."""
     return "with " + opening + ":\n" + "".join(f"    {line.strip()}\n" for line in body.strip().splitlines())
 
 

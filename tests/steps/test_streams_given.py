@@ -37,7 +37,7 @@ def start(daemons: Daemons, log: Path, status: int = 0) -> Launched:
 
 
 def owner(path: Path) -> tuple[int, int]:
-    """Answer the user and the group of a file, or of a link itself."""
+    """Return the user and the group of a file, or of a link itself."""
     found = os.lstat(path)
     return found.st_uid, found.st_gid
 

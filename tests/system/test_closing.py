@@ -47,7 +47,7 @@ def test_a_copy_that_is_interrupted_is_made(daemons: Daemons, error: str) -> Non
 
 
 def failing(daemons: Daemons, call: str, error: str, what: str) -> str:
-    """Let the next call of that name fail; answer what the program says when it has gone on."""
+    """Let the next call of that name fail; return what the program says when it has gone on."""
     return (
         daemons.launch(
             f"""

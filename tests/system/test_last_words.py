@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Answer the directory in which this test's words are kept."""
+    """Return the directory in which this test's words are kept."""
     monkeypatch.setattr(last_words, "_PLACE", str(tmp_path))
     return Path(last_words.directory())
 

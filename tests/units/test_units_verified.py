@@ -49,7 +49,7 @@ def tool(name: str, package: str) -> str:
 
 
 def verified(directory: Path, text: str) -> str:
-    """Answer what systemd has to say against a unit."""
+    """Return what systemd has to say against a unit."""
     file = directory / "web.service"
     file.write_bytes(os.fsencode(text))
     command = [tool("systemd-analyze", "systemd"), "verify", "--man=no", str(file)]
@@ -101,7 +101,7 @@ def test_systemd_takes_any_words(tmp_path: Path, words: list[str]) -> None:
 
 
 def exposure(directory: Path, *words: str) -> float:
-    """Answer how exposed systemd finds a unit: 0 is not at all, 10 is without any protection."""
+    """Return how exposed systemd finds a unit: 0 is not at all, 10 is without any protection."""
     file = directory / "web.service"
     file.write_text(unit_of("systemd", *words, *PROGRAM))
     command = [tool("systemd-analyze", "systemd"), "security", "--offline=true", "--no-pager", str(file)]
@@ -155,7 +155,7 @@ class Supervised:
         file.chmod(0o755)
 
     def lines(self, count: int) -> list[str]:
-        """Answer what has been written, when that is so many lines."""
+        """Return what has been written, when that is so many lines."""
         return wait_for(lambda: self._lines(count), what=f"{count} lines")
 
     def _lines(self, count: int) -> list[str]:

@@ -16,7 +16,7 @@ __all__ = ["main", "service"]
 
 
 def main(words: list[str] | None = None) -> int:
-    """Do what the words of the command line ask for; answer the exit status.
+    """Do what the words of the command line ask for; return the exit status.
 
     :param words: those behind the command's own name; ``None`` for those that the process was started with.
     """

@@ -85,7 +85,7 @@ def list_(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _show_all(options: argparse.Namespace, screen: Screen) -> list[Sight]:
-    """Show all, and answer what was seen."""
+    """Show all, and return what was seen."""
     if options.json:
         sights = _look_at_all()
         screen.answer_json([facts_of(each) for each in sights])

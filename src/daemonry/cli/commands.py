@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def perform(words: list[str]) -> int:
-    """Do what the words ask for; answer the exit status."""
+    """Do what the words ask for; return the exit status."""
     try:
         status = _perform(words)
         if sys.stdout is not None:
@@ -66,7 +66,7 @@ def _perform_command(name: str, words: list[str]) -> int:
 def carry_out(
     function: Callable[[argparse.Namespace, Screen], int], options: argparse.Namespace, program: str = "daemonry"
 ) -> int:
-    """Call the function of a command; say what went wrong, and answer the exit status.
+    """Call the function of a command; say what went wrong, and return the exit status.
 
     :param program: in whose name it is said.
     """

@@ -44,7 +44,7 @@ class Guarded:
     :param passed: the descriptors above 2 that it gets.
     :param control: prctl(2), where there is one.
     :param variables: what is set in its environment.
-    :param beside: answers which child of the supervisor's is no program's.
+    :param beside: returns which child of the supervisor's is no program's.
     :raises OSError: when it can't be executed, or no process forked.
 
     :ivar pid: ``int``, the program's number.
@@ -151,7 +151,7 @@ class _Guard:
         self._spread: _Spread | None = None
 
     def watch(self, path: str, words: list[str], passed: Sequence[int]) -> NoReturn:
-        """Start the program, and stay until it has ended, or the supervisor has, and it with him."""
+        """Start the program, and stay until it has ended, or the supervisor has, and it with that."""
         try:
             woken, wakes = self._listen_for_children()
             if self._start(path, words, passed):
@@ -295,7 +295,7 @@ class _Ending:
 
     def __init__(self, spread: _Spread | None) -> None:
         self._spread = spread or _Spread(signal.SIGTERM)
-        # Who has it stopped says how long that may take: his next signal will be the supervisor's end.
+        # Who has it stopped says how long that may take: the next signal will be the supervisor's end.
         self._deadline = float("inf") if spread is not None else time.monotonic() + GRACE
         self._ended: list[Process] = []
         self._survivors: list[Process] = []
@@ -330,7 +330,7 @@ def _clause(what: str, left: Sequence[Process]) -> str:
 def _end_children(beside: Callable[[], int] = int) -> list[Process]:
     """Kill this process's children, then what they have left to it, and so on; return what can't be ended.
 
-    :param beside: answers which one is to stay.
+    :param beside: returns which one is to stay.
     """
     deadline = time.monotonic() + DYING
     while left := [each for each in family.children() if each.pid != beside()]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def end(target: Target, schedule: str, screen: Screen) -> bool:
-    """End it; answer whether there was any."""
+    """End it; return whether there was any."""
     others = belonging.left_by(target.pidfile)
     if others is None:
         return False

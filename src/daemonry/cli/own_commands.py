@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def perform_own(
     context: Wanted, main: Callable[..., Any], words: list[str], parser: argparse.ArgumentParser | None
 ) -> int:
-    """Do what the words ask of the program's own daemon; answer the exit status."""
+    """Do what the words ask of the program's own daemon; return the exit status."""
     own = Words(parser.prog if parser is not None else _name(), parser)
     if words[:1] == ["complete"]:
         return complete(words[1:], own.candidates)
@@ -65,7 +65,7 @@ class _Own:
         self.target = Target(title=name, pidfile=path, log=log if isinstance(log, str) else None)
 
     def perform(self, command: str, options: argparse.Namespace) -> int:
-        """Do a command; answer the exit status."""
+        """Do a command; return the exit status."""
         opening = {"start": self._start, "run": self._run, "restart": self._restart}
         options.target = self.target
         status = carry_out(COMMANDS[command].function or opening[command], options, self.target.title)

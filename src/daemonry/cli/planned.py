@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .program import Program
     from .supervisor import Supervisor
 
-    # A step's own name, what an operator calls what comes of it ("" for nothing that he would see), and that.
+    # A step's own name, what an operator calls what comes of it ("" for nothing to be seen), and that.
     Row = tuple[str, str, Union[str, None]]
 
 _CALLED = {

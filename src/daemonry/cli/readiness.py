@@ -158,7 +158,7 @@ class Notified:
         return "READY=1 never came: a program that doesn't say it (sd_notify) is waited for by --wait-port or --settle"
 
     def _hear(self, pid: int, tell: Tell) -> bool:
-        """Hear what has been said by now; answer whether the program is up."""
+        """Hear what has been said by now; return whether the program is up."""
         ready = False
         with suppress(BlockingIOError):
             while not ready:

@@ -110,7 +110,7 @@ class Supervisor(ProgramContext):
         super().detach()
 
     def keep(self) -> int:
-        """Keep the program running until it is to end; answer the exit status.
+        """Keep the program running until it is to end; return the exit status.
 
         :raises OSError: when it can't be executed the first time.
         """
@@ -254,7 +254,7 @@ class _Watch:
             self._supervisor.history.note_end(self.ending)
 
     def has_ended(self, seconds: float) -> bool:
-        """Serve for some time; answer whether the program has ended."""
+        """Serve for some time; return whether the program has ended."""
         deadline = time.monotonic() + seconds
         assert self.child is not None
         while self.child.code is None and (left := deadline - time.monotonic()) > 0:
@@ -278,7 +278,7 @@ class _Watch:
             self.status = 0
 
     def idle(self, seconds: float) -> bool:
-        """Serve for some time, or until the end is asked for; answer whether it was."""
+        """Serve for some time, or until the end is asked for; return whether it was."""
         deadline = time.monotonic() + seconds
         while not self.stopping and (left := deadline - time.monotonic()) > 0:
             self._serve(left)

@@ -107,7 +107,7 @@ def _look(path: str) -> _Look:
         with opened(path) as found:
             return _Look() if found is None else _look_at(*found)
     except OSError as error:
-        # What keeps anybody from reading it keeps him from telling. The pidfile's own error has a reason, with advice.
+        # What keeps anybody from reading it keeps them from telling. The pidfile's own error has a reason, with advice.
         raise _refusal(path, getattr(error, "reason", str(error.strerror)), error.errno) from error
 
 
@@ -221,7 +221,7 @@ class Daemon(Record):
         Stopping(remaining, send, self.pidfile).follow(parse(schedule), told or bool)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; answer whether it has. Wakes at its exit.
+        """Wait until it has ended; return whether it has. Wakes at its exit.
 
         :param timeout: seconds to wait; ``None`` for ever.
         """
@@ -266,7 +266,7 @@ def has_crashed(pidfile: AnyPath | Any) -> tuple[Daemon | None, bool]:
 def _surely(path: str) -> _Look:
     found = _looked_at(path)
     if found.supposed is not None:
-        # Whoever it is, he may begin to write it just now.
+        # Whoever it is may begin to write it just now.
         found = _looked_at(path)
     if found.supposed is not None:
         reason = f"it names {found.supposed}, and nothing shows that this is the daemon; if it is not, remove the file"
@@ -295,7 +295,7 @@ def was_written_by(pidfile: AnyPath | Any, pid: int, born: int) -> bool:
 
 
 def remove_left_over(pidfile: AnyPath | Any) -> bool:
-    """Take away the pidfile of a daemon that has ended; answer whether there is none any more.
+    """Take away the pidfile of a daemon that has ended; return whether there is none any more.
 
     A file that holds anything but the number of a process stays: it may be the wrong path.
 

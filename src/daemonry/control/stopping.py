@@ -58,7 +58,7 @@ def go_on(stopped: Process | None) -> None:
 class Stopping:
     """Ends processes.
 
-    :param remaining: answers which of them are alive, and what has joined them; the first is waited for first.
+    :param remaining: returns which of them are alive, and what has joined them; the first is waited for first.
     :param send: sends one of them a signal.
     """
 

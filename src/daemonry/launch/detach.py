@@ -72,7 +72,7 @@ class Tie:
         becomes the daemon's parent by it, and the launcher sees to it before it leaves.
 
         :param until_adopted: wait for the witness all the same: a service manager that is told of a main process while
-            that is another's child takes it for one whose end he won't notice.
+            that is another's child takes it for one whose end it won't notice.
         """
         witness = bare.getppid() if until_adopted else None
         self._let_go()
@@ -107,7 +107,7 @@ class Tie:
         self._hatch.close()
 
     def failed(self, failure: messages.Failed) -> bool:
-        """Tell the launcher what stopped the daemon; answer whether somebody was there to be told."""
+        """Tell the launcher what stopped the daemon; return whether somebody was there to be told."""
         return self.reporter.failed(failure)
 
     def give_up(self) -> None:
@@ -125,7 +125,7 @@ def detach(
     launched: Callable[[], object] = bool,
     remind: Callable[[str], object] = bool,
 ) -> Outcome | None:
-    """Become a daemon's process; answer ``None`` there, or an :class:`Outcome` in the launcher.
+    """Become a daemon's process; return ``None`` there, or an :class:`Outcome` in the launcher.
 
     In the launcher of a daemon that gets ready it never returns: what Python would undo at exit now belongs to the
     daemon, so the launcher leaves by ``os._exit(0)``.
@@ -202,7 +202,7 @@ class _Pipes:
         self._kept.update(ends)
 
     def take_reports(self) -> int:
-        """Take and answer the launcher's end."""
+        """Take and return the launcher's end."""
         self.take(self.reports[0])
         return self.reports[0]
 

@@ -61,7 +61,7 @@ def _stay(program: int, close_others: Callable[[Iterable[int]], object]) -> NoRe
 
 
 def _keep(program: int) -> int:
-    """Do what process 1 does until the program has ended; answer its status as a shell would."""
+    """Do what process 1 does until the program has ended; return its status as a shell would."""
     waited_for = signal.valid_signals()
     while (wait_status := _reap(program)) is None:
         signum = _next_signal(waited_for)
@@ -73,7 +73,7 @@ def _keep(program: int) -> int:
 
 
 def _reap(program: int) -> int | None:
-    """Wait for all that have ended; answer how the program has, if it is among them."""
+    """Wait for all that have ended; return how the program has, if it is among them."""
     found = None
     with suppress(ChildProcessError):
         while (ended := bare.waitpid(-1, os.WNOHANG))[0]:
@@ -83,7 +83,7 @@ def _reap(program: int) -> int | None:
 
 
 def _next_signal(waited_for: Iterable[int]) -> int | None:
-    """Wait for a signal; answer one that is the program's, ``None`` for ours or one that its terminal sent to both."""
+    """Wait for a signal; return one that is the program's, ``None`` for ours or one that its terminal sent to both."""
     if not hasattr(signal, "sigwaitinfo"):
         signum = signal.sigwait(waited_for)
         return None if signum == signal.SIGCHLD else signum

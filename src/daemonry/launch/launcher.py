@@ -146,7 +146,7 @@ class Launcher:
         )
 
     def _stays_ready(self) -> bool:
-        """See the witness off; answer false when SIGTERM had it end the start in the moment when that was done."""
+        """See the witness off; return false when SIGTERM had it end the start in the moment when that was done."""
         # It leaves when the daemon tells it to. A daemon that could not must not keep the launcher here: it is up.
         if not self._is_gone(0 if self._cut else GRACE + 2 * DYING):
             with ignored(ProcessLookupError):
@@ -235,7 +235,7 @@ class Launcher:
         return bool(poll.poll(min(seconds, max(0.0, self._deadline - time.monotonic())) * 1000))
 
     def _listen(self) -> bool:
-        """Hear the reports until the daemon is ready or has ended; answer false at the deadline."""
+        """Hear the reports until the daemon is ready or has ended; return false at the deadline."""
         while not (self._ready or self._ended or self._heard_all):
             # What was said in time counts, even if this process was stopped, or the machine asleep, until it is late.
             left = max(0.0, self._deadline - time.monotonic())

@@ -136,7 +136,7 @@ class Reporter(WritingEnd):
         self.close()
 
     def failed(self, failure: Failed) -> bool:
-        """Tell what stopped the daemon; answer whether somebody was there to be told."""
+        """Tell what stopped the daemon; return whether somebody was there to be told."""
         from . import messages
 
         try:
@@ -152,7 +152,7 @@ class Reporter(WritingEnd):
         self._tell(messages.line_of_end(end))
 
     def cut(self, cut: Cut) -> bool:
-        """Tell that the daemon can't speak for itself any more; answer whether somebody was there to be told."""
+        """Tell that the daemon can't speak for itself any more; return whether somebody was there to be told."""
         self._tell(b"cut " + (cut.became or "").encode("utf-8", "backslashreplace"))
         return self.fd is not None
 

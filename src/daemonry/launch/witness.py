@@ -172,7 +172,7 @@ def end_session(session: int, children: Callable[[], Iterable[int]], reap: Calla
     """End all processes of a session but the caller: SIGTERM, :data:`GRACE` seconds, SIGKILL.
 
     :param session: its number, which must be pinned by a process that has not been waited for.
-    :param children: answers the caller's own children that still live, for where nobody can be asked for the members.
+    :param children: returns the caller's own children that still live, for where nobody can be asked for the members.
     :param reap: called between, to wait for children that have ended.
 
     Return what still lives, as text.

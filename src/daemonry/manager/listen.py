@@ -61,7 +61,7 @@ def listen_fds(
 ) -> list[tuple[str, socket.socket]]:
     """Return the sockets that a service manager opened for this process, each with its name, and own them from now on.
 
-    The variables are taken out of the environment, so a second call answers nothing. An open context has a method of
+    The variables are taken out of the environment, so a second call returns nothing. An open context has a method of
     this name, which also works when its environment was replaced.
 
     Source: sd_listen_fds(3); systemd.socket(5), ``FileDescriptorName=``.

@@ -30,7 +30,7 @@ class Manager:
     """The service manager's ear; without one, talking costs nothing, and one that went away never harms the daemon.
 
     :param address: the value of NOTIFY_SOCKET; ``None`` or empty for no manager.
-    :param watchdog: the seconds within which he wants to hear :meth:`alive`; ``None`` when he doesn't.
+    :param watchdog: the seconds within which it wants to hear :meth:`alive`; ``None`` when it doesn't.
     """
 
     def __init__(self, address: str | None, watchdog: float | None = None) -> None:
@@ -60,7 +60,7 @@ class Manager:
     def alive(self) -> None:
         """Say that the daemon is well; to be said at least twice within ``watchdog`` seconds.
 
-        Left unsaid where he has stopped reading: nobody waits for him in an event loop.
+        Left unsaid where it has stopped reading: nobody waits for it in an event loop.
         """
         self._send({"WATCHDOG": 1}, patience=0)
 
@@ -81,7 +81,7 @@ class Manager:
             self.tell(READY=1)
 
     def store(self, descriptor: int | Any, name: str) -> None:
-        """Have him keep a descriptor for this service's next process; see systemd.service(5), FileDescriptorStoreMax=.
+        """Have it keep a descriptor for this service's next process; see systemd.service(5), FileDescriptorStoreMax=.
 
         :param descriptor: a number, or an object with a ``fileno()``.
         :param name: what :meth:`~daemonry.DaemonContext.listen_fds` calls it then.
@@ -93,15 +93,15 @@ class Manager:
         self._send({"FDSTORE": 1, "FDNAME": name}, number)
 
     def forget(self, name: str) -> None:
-        """Have him close the descriptors that he keeps by this name."""
+        """Have it close the descriptors that it keeps by this name."""
         self.tell(FDSTOREREMOVE=1, FDNAME=name)
 
     def wait_until_heard(self, seconds: float | None = None) -> bool:
-        """Wait until he has read all that he was told; answer whether he has. To be done before an exit.
+        """Wait until it has read all that it was told; return whether it has. To be done before an exit.
 
         :param seconds: how long at most; ``None`` for 5.
 
-        He looks up who has told him something, and an ended process is nobody. Source: sd_notify_barrier(3).
+        It looks up who has told it something, and an ended process is nobody. Source: sd_notify_barrier(3).
         """
         if self.address is None:
             return True
@@ -128,14 +128,14 @@ class Manager:
 
 
 class _Barrier:
-    """A pipe whose one end he gets, and closes when he has read what came before it."""
+    """A pipe whose one end it gets, and closes when it has read what came before it."""
 
     def __enter__(self) -> _Barrier:
         self._reading, self.writing = os.pipe()
         return self
 
     def is_passed(self, seconds: float) -> bool:
-        """Close our own copy of his end, and wait for him."""
+        """Close our own copy of its end, and wait for it."""
         close(self.writing)
         self.writing = -1
         poll = select.poll()

@@ -33,7 +33,7 @@ async def feed(context: DaemonContext) -> None:
 
 @contextmanager
 def feeding(context: DaemonContext, is_well: Callable[[], object]) -> Iterator[None]:
-    """Tell the watchdog that the daemon is well, in a thread, whenever ``is_well()`` answers true.
+    """Tell the watchdog that the daemon is well, in a thread, whenever ``is_well()`` returns true.
 
     For programs that block. The thread alone would be well though all others hang, so it asks, three times within the
     manager's patience: whether the workers have moved on lately, for instance. The manager hears nothing while the

@@ -332,7 +332,7 @@ def _await_change(holder: Holder, seconds: float) -> None:
     begun = time.monotonic()
     if holder.pid is not None and holder.pid != os.getpid() and not process.wait_for_exit(holder.pid, seconds):
         return
-    # Who has ended while he was waited for is out of the way. Else it is somebody whom nobody sees, or who has just the
-    # turn to take the file away: there is no exit to wait for.
+    # What has ended while it was waited for is out of the way. Else it is somebody whom nobody sees, or who has just
+    # the turn to take the file away: there is no exit to wait for.
     if time.monotonic() - begun < _TURN:
         time.sleep(min(seconds, _TURN if holder.number is None else _PAUSE))

@@ -108,7 +108,7 @@ def clear(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
 
 def _take_away(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
     # Looked at once more, for another may have had the turn since. From now on nobody takes the name from the file but
-    # who has put it there, and he is gone.
+    # who has put it there, and is gone.
     with opened_at(place) as fd:
         if fd is None:
             return None

@@ -85,7 +85,7 @@ def resolve(
     :param given: the numbers that a service manager has given.
     :param of_streams: the numbers that the three streams will lead to, or write to.
     :param of_logging: the numbers of logging's handlers; ``None`` when these are not to be preserved.
-    :param handler_files: answers the descriptors of a logging handler or logger, and ``None`` for anything else.
+    :param handler_files: returns the descriptors of a logging handler or logger, and ``None`` for anything else.
     :param forked: why the program's own can't be told from what its parent has left it; ``""`` when it can.
     :raises InvalidOption: when an item is none of these, or is not open, other than the numbers of a ``range``.
     """
@@ -185,7 +185,7 @@ def flush(preserved: Iterable[object] | None) -> None:
 
 
 def close_unkept(plan: Closing) -> list[int]:
-    """Close every descriptor above 2 that is not to stay; answer those that stay and may be copies of a stream.
+    """Close every descriptor above 2 that is not to stay; return those that stay and may be copies of a stream.
 
     The time grows with the descriptors that are open, and with nothing else: not with RLIMIT_NOFILE, and not with what
     the program holds. A limit that was lowered since hides nothing.

@@ -167,5 +167,5 @@ def change_working_directory(directory: WorkingDirectory) -> None:
 
 
 def set_umask(umask: Umask) -> int:
-    """Set the umask and answer the one before; see umask(2)."""
+    """Set the umask and return the one before; see umask(2)."""
     return os.umask(umask.mask)

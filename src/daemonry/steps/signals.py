@@ -200,7 +200,7 @@ def mask_to_put_back() -> Callable[[], object]:
 
 
 def install(signals: SignalMap) -> Callable[[], None]:
-    """Install the handlers of the map; answer the function that puts the earlier ones back."""
+    """Install the handlers of the map; return the function that puts the earlier ones back."""
     return _set_all(signals.handlers)
 
 
@@ -243,7 +243,7 @@ class StopWish:
                 bare.write(self._pipes["wish"][1], b"s")  # in a handler nothing may wait
 
     def wait(self, seconds: float | None) -> bool:
-        """Sleep for ``seconds``, ``None`` for as long as it takes; answer at once, and true, when the wish is made."""
+        """Sleep for ``seconds``, ``None`` for as long as it takes; return at once, and true, when the wish is made."""
         deadline = float("inf") if seconds is None else time.monotonic() + seconds
         while not self.made and (left := deadline - time.monotonic()) > 0:
             # poll(2) takes an int of milliseconds, which is 24 days at most.

@@ -55,7 +55,7 @@ def place_of(error: BaseException) -> str:
 
 
 def _cut_all(error: BaseException, seen: frozenset[int] = frozenset()) -> bool:
-    """Cut an exception and its causes; answer whether something of its traceback is left, or there never was one."""
+    """Cut an exception and its causes; return whether something of its traceback is left, or there never was one."""
     if id(error) in seen:
         return True
     seen |= {id(error)}
