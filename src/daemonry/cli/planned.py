@@ -63,9 +63,10 @@ def _told(step: str, value: Any) -> str | None:
 
 
 def _descriptors(value: Any) -> str:
-    closed = [f"{each.number} ({each.what})" for each in value.fates if not each.stays]
-    kept = [f"{each.number} ({each.what})" for each in value.fates if each.stays]
-    told = [f"{word} {', '.join(found)}" for word, found in (("keeps", kept), ("closes", closed)) if found]
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for number, what, stays, _ in value.fates():
+        found[stays].append(f"{number} ({what})")
+    told = [f"{'keeps' if stays else 'closes'} {', '.join(those)}" for stays, those in found.items() if those]
     return "; ".join(told) or "none but its streams"
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    # A number, the path or the kind of what it leads to, whether it stays open, and why.
+    Fate = tuple[int, str, bool, str]
+
 PROC = "/proc/self/fd"
 DEV = "/dev/fd"
 # Where neither of the two is there, only numbers below this one are asked for.
@@ -45,10 +48,10 @@ class Closing(Record):
 
     def __str__(self) -> str:
         rule = "close what was inherited, leave what is the program's own" if self.leaves_own else "close all not named"
-        return "".join((f"{rule}: {self.reason}", *(f"\n    {each}" for each in self._fates())))
+        return "".join((f"{rule}: {self.reason}", *map(_line, self.fates())))
 
-    def _fates(self) -> Iterator[str]:
-        """Say of each descriptor above 2 that is open in the process that asks what would become of it, and why."""
+    def fates(self) -> Iterator[Fate]:
+        """Yield of each descriptor above 2 that is open in the process that asks what would become of it, and why."""
         given = self._given()
         for number in _open_numbers():
             inheritable = _is_inheritable(number)
@@ -56,8 +59,12 @@ class Closing(Record):
                 continue
             stays = number in given or (self.leaves_own and not inheritable)
             closed_for = _INHERITED if self.leaves_own else _UNNAMED
-            why = given.get(number) or (OWN if stays else closed_for)
-            yield f"{number} {_what(number)} {'stays' if stays else 'is closed'}: {why}"
+            yield number, _what(number), stays, given.get(number) or (OWN if stays else closed_for)
+
+
+def _line(fate: Fate) -> str:
+    number, what, stays, why = fate
+    return f"\n    {number} {what} {'stays' if stays else 'is closed'}: {why}"
 
 
 _INHERITED = "inherited, or made to be"
