@@ -198,11 +198,10 @@ class _Guard:
             # As long as it doesn't change its user, it ends also with a guard that is killed.
             self._control(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def _let_go(self, *pipe_of_signals: int) -> None:
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    def _let_go(self, woken: int, wakes: int) -> None:
         for stream in (0, 1, 2):
-            os.dup2(null, stream)
-        close_all_except((self._orders, self._reports, *pipe_of_signals))
+            os.dup2(woken, stream)  # which takes nothing; inside another root there need be no /dev/null
+        close_all_except((self._orders, self._reports, woken, wakes))
 
     def _stay(self, woken: int) -> None:
         poll = select.poll()

@@ -84,10 +84,11 @@ class Scribe:
             self._begin(self._open_logs)
 
     def _open_logs(self) -> None:
-        # The streams of the supervisor lead to the one that writes, and must not lead there from itself.
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        # The streams of the supervisor lead to the one that writes, and must not lead there from itself. What is for
+        # reading takes nothing; inside another root there need be no /dev/null.
+        reading = pipe()[0]
         for stream in self._streams:
-            os.dup2(null, stream)
+            os.dup2(reading, stream)
         self._reopen()
 
     def end(self) -> None:

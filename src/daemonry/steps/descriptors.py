@@ -23,6 +23,8 @@ PROC = "/proc/self/fd"
 DEV = "/dev/fd"
 # Where neither of the two is there, only numbers below this one are asked for.
 ASKED = 4096
+# Linux: also what may not be read can be opened so.
+_BARELY = getattr(os, "O_PATH", os.O_RDONLY)
 
 NAMED = "in files_preserve"
 OF_LOGGING = "of a logging handler"
@@ -247,9 +249,9 @@ def _open_numbers() -> Iterable[int]:
 
     :raises OSError: when no descriptor is left for listing them.
     """
-    # By which they will be listed. To be told by an exception that it is not open any more would cost each daemon half
-    # a megabyte of the C library, for the text of it.
-    free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    # By which they will be listed; inside another root there may be nothing but that. To be told by an exception that
+    # it is not open any more would cost each daemon half a megabyte of the C library, for the text of it.
+    free = os.open("/", _BARELY | os.O_CLOEXEC)
     close(free)
     names = _listed_in(PROC) or _shown_in_dev()
     if names is None:
