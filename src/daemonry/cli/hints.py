@@ -110,13 +110,18 @@ def on_failure(error: DaemonStartError, words: Sequence[str], directory: str, re
     found = []
     if error.errno == errno.ETIMEDOUT:
         found.append(readiness.when_late())
-    elif error.status == 0 or error.message.endswith("exited with status 0"):  # as a supervisor says it
+    elif error.status == 0 or _has_ended_well(error.message):
         program = os.path.basename(words[0])
         flag = f": {program} takes {_IN_FRONT[program]}" if program in _IN_FRONT else ", by a flag of its own"
         found.append(f"if it has gone on in the background, it is to stay in front{flag}")
     if error.status is not None or error.errno == errno.ETIMEDOUT:
         found += _missing_there(words[1:], directory)
     return "".join(f"; {each}" for each in found if each)
+
+
+def _has_ended_well(told: str) -> bool:
+    """Whether a supervisor has said so, perhaps with a clause about what the program has left."""
+    return told.partition(", ")[0].endswith("exited with status 0")
 
 
 def _missing_there(words: Sequence[str], directory: str) -> Iterator[str]:

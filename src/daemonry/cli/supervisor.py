@@ -271,9 +271,9 @@ class _Watch:
         self.ran = time.monotonic() - self._started
         code = self.child.code
         self.status = code if code >= 0 else 128 - code
-        self.ending = f"exited with status {code}" if code >= 0 else f"was killed by {name_of(-code)}"
-        self.ending += self.child.left
-        self._supervisor.history.note_end(self.ending)
+        ending = f"exited with status {code}" if code >= 0 else f"was killed by {name_of(-code)}"
+        self._supervisor.history.note_end(ending)
+        self.ending = ending + self.child.left
         if self.stopping:
             self.status = 0
 
