@@ -21,17 +21,17 @@ def doubt_of(wanted: str | Target) -> str | None:
 
     :param wanted: what the user calls it, or one that is known without that.
     """
-    target = places.target_of(wanted)
-    word = target.title
-    if not isinstance(wanted, str) or "/" in word or any(map(os.path.lexists, _traces_of(target))):
+    if not isinstance(wanted, str) or "/" in wanted:
         return None
-    if word.isdigit():
-        meant = _named_with(int(word))
-        why = f"{word} is a number, and a daemon is found by its name or its pidfile"
+    if any(map(os.path.lexists, _traces_of(places.target_of(wanted)))):
+        return None
+    if wanted.isdigit():
+        meant = _named_with(int(wanted))
+        why = f"{wanted} is a number, and a daemon is found by its name or its pidfile"
         return f"{why}; did you mean {meant}, which has it?" if meant else f"{why}; see: daemonry list"
-    near = nearest(word, (each.title for each in places.all_named()))
+    near = nearest(wanted, (each.title for each in places.all_named()))
     meant = f"did you mean {near}?" if near else "see: daemonry list"
-    return f"no daemon of the name {word} was ever known; {meant}"
+    return f"no daemon of the name {wanted} was ever known; {meant}"
 
 
 def _traces_of(target: Target) -> Iterator[str]:
