@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import sys
 
 from ..control import schedule
 from ..units import MANAGERS, PARTS, Service, Unsayable, write
@@ -72,10 +70,8 @@ def unit(options: argparse.Namespace, screen: Screen) -> int:
         raise Refusal(str(error), USAGE) from error
     for note in (*_notes(options, service), *written.notes):
         screen.say(f"note: {note}")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # The bytes of the words as they were typed, also those that are no text.
-        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
-    screen.answer(written.text.rstrip("\n"))
+    # With the bytes of the words as they were typed, also those that are no text.
+    screen.pass_on(os.fsencode(written.text))
     return DONE
 
 
