@@ -78,7 +78,7 @@ def test_sleep_through_its_life(daemonry: Daemonry) -> None:
     assert (status["state"], status["pid"], status["program"]) == ("running", pid, "sleep")
     found = {each["name"]: each["ok"] for each in json.loads(daemonry("doctor", "--json", daemonry.name).stdout)}
     assert [name for name, ok in found.items() if ok is False and name not in ("user", "groups", "privileges")] == []
-    assert re.search(rf"^{daemonry.name} +running +{pid} .* sleep$", daemonry("list").check().stdout, re.MULTILINE)
+    assert re.search(rf"^{daemonry.name} +running +{pid} .* sleep 60$", daemonry("list").check().stdout, re.MULTILINE)
     # SIGHUP ends what doesn't expect it, which leaves the pidfile.
     daemonry("signal", daemonry.name, "HUP").check()
     wait_for(lambda: not is_alive(pid))
@@ -211,14 +211,15 @@ def test_one_that_closes_every_descriptor_is_found_all_the_same(daemonry: Daemon
     assert not is_alive(pid)
 
 
-def test_one_whose_children_outlive_it_is_dead(daemonry: Daemonry) -> None:
-    """They have inherited nothing by which they could be it: status says dead, and the next start knows them."""
+def test_one_whose_children_outlive_it_has_failed(daemonry: Daemonry) -> None:
+    """They have inherited nothing by which they could be it: status says so, and the next start knows them."""
     pid = daemonry.start("--settle", "0", "--", "sh", "-c", "sleep 60 & echo $! > /proc/self/fd/1; wait")
     child = int(wait_for(lambda: daemonry.log().read_text().strip()))
     inode = daemonry.pidfile().stat().st_ino
     assert inode not in [os.stat(f"/proc/{child}/fd/{each}").st_ino for each in facts_of(child).numbers]
     daemonry.daemons.stop(pid, signal.SIGKILL)
-    assert "dead, and its pidfile is left" in daemonry("status", daemonry.name).check(1).stdout
+    told = daemonry("status", daemonry.name).check(1).stdout
+    assert "failed: it ended without being stopped, and its pidfile is left" in told
     refused = daemonry("start", "--name", daemonry.name, "--settle", "0", "--", "sleep", "60").check(1)
     assert f"what it started runs on: process {child} (sleep); " in refused.stderr
     new = daemonry.start("--clean", "--settle", "0", "--", "sleep", "60")
