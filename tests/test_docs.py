@@ -95,7 +95,7 @@ def test_what_the_tests_of_reliability_show_is_on_the_page(request: pytest.Fixtu
 
 
 def test_what_the_page_on_reliability_tells_is_shown_by_a_test() -> None:
-    files = (PROJECT / "tests").glob("test_*.py")
+    files = (PROJECT / "tests").rglob("test_*.py")
     names = {name for file in files for name in re.findall(r"^def test_(\w+)", file.read_text(), re.MULTILINE)}
     assert told_of_reliability() <= {sentence_of(name) for name in names}
 

@@ -58,7 +58,7 @@ def snippets() -> list[Snippet]:
 SNIPPETS = snippets()
 
 # Pages whose programs other tests take out, and run where they belong.
-ELSEWHERE = {"systemd": "test_systemd_types.py", "managers": "test_everywhere.py"}
+ELSEWHERE = {"systemd": "manager/test_systemd_types.py", "managers": "test_everywhere.py"}
 
 _PRELUDE = """\
 import os, signal, socket, sys, time, logging

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import daemonry
 from daemonry import doctor
 from daemonry.doctor import reading
 from daemonry.pidfile import kernel_lock
@@ -588,6 +589,6 @@ def test_importing_the_doctor_loads_nothing_heavy(daemons: Daemons) -> None:
         "import sys; before = set(sys.modules); import daemonry.doctor; print(*set(sys.modules) - before)",
         plain=True,
         python=("-S",),
-        env={"PYTHONPATH": os.path.dirname(os.path.dirname(kernel_lock.__file__))},
+        env={"PYTHONPATH": os.path.dirname(os.path.dirname(daemonry.__file__))},
     ).check()
     assert set(heavy).isdisjoint(launched.stdout.split())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from test_systemd_user import HOME, INSTANCE, Instance
 
+from harness.waiting import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,13 +48,18 @@ def groups_of(units: Units, command: str) -> set[str]:
     return found
 
 
+def groups_where_runs(units: Units, command: str) -> set[str]:
+    """Return the same once the shell, for which nobody waits with ``--settle 0``, has executed it."""
+    return wait_for(lambda: groups_of(units, command), what=f"{command} runs")
+
+
 def test_a_unit_that_uses_the_command_is_main_process_and_rest(units: Units) -> None:
     """systemd finds the main process below its unit, and the command stops all of it."""
     units.write("/etc/systemd/system/held.service", UNIT.format(run="/run"))
     units.start("held.service")
-    (group,) = groups_of(units, "sleep 50")
+    (group,) = groups_where_runs(units, "sleep 50")
     assert re.search(r"/system.slice/held.service/daemonry\.[\d.]+$", group)
-    assert groups_of(units, "sleep 60") == {group}
+    assert groups_where_runs(units, "sleep 60") == {group}
     assert units.systemd.run("cat", f"/proc/{units.of('held.service', 'MainPID')}/comm").stdout == "sleep\n"
     units.stop("held.service")
     assert groups_of(units, "sleep 60") == set()
@@ -62,7 +69,7 @@ def test_a_unit_that_uses_the_command_is_main_process_and_rest(units: Units) -> 
 def test_an_ordinary_user_makes_one_below_his_own_systemd(instance: Instance) -> None:
     started = instance.call("systemctl", "--user", "start", "held")
     assert started.returncode == 0, started.stderr
-    (group,) = groups_of(instance.units, "sleep 60")
+    (group,) = groups_where_runs(instance.units, "sleep 60")
     assert re.search(r"/held.service/daemonry\.[\d.]+$", group)
     assert instance.call(*COMMAND.split(), "stop", "/run/somebody/held.pid").returncode == 0
     assert groups_of(instance.units, "sleep 60") == set()
