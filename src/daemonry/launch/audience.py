@@ -60,7 +60,7 @@ class Audience:
 
     def hear_of_step(self, error: BaseException) -> None:
         """Tell the service manager what has ended a step."""
-        self._tell_manager_of(error, f"step {self._opening.step}: ")
+        self._tell_manager_of(error, is_of_step=True)
 
     def hear_of_failure(self, error: BaseException, then: BaseException | None) -> None:
         """Log a failed start where nobody else would hear of it; ``then`` is what undoing it has met."""
@@ -133,7 +133,7 @@ class Audience:
             logs.flush()
         streams.flush()
 
-    def _tell_manager_of(self, error: BaseException, where: str = "") -> None:
+    def _tell_manager_of(self, error: BaseException, is_of_step: bool = False) -> None:
         # Whatever goes wrong in this: the error itself is on its way, and nothing may take its place.
         with ignored(Exception):
             manager = self._opening.values_or_unresolved.manager
@@ -142,6 +142,8 @@ class Audience:
             from . import failures
 
             told = failures.failed(self._opening.step, error)
+            # In the launcher the step is "detach", and the one that the daemon has failed in is named by the error.
+            where = f"step {told.step}: " if is_of_step else ""
             manager.tell(STATUS=f"{where}{told.message}", **({} if told.errno is None else {"ERRNO": told.errno}))
             manager.wait_until_heard()
 
