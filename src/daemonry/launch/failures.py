@@ -62,8 +62,9 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, Terminated):
         return f"ended by {name_of(error.signum)}"
     if isinstance(error, SystemExit):
-        told = isinstance(error.code, str)
-        return str(error.code) if told else f"exited with status {_status_of(error)}"
+        # What is no number Python prints at the exit, whatever it is.
+        is_number = isinstance(error.code, (int, type(None)))
+        return f"exited with status {_status_of(error)}" if is_number else _text_of(error.code)
     if isinstance(error, DaemonStartError):
         return error.message
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
@@ -99,10 +100,10 @@ def _advice_on(error: OSError) -> str:
     return advice.on(error, filesystem.left())
 
 
-def _text_of(error: BaseException) -> str:
-    # The launcher must be told, whatever an exception of the program's own does when it is asked.
+def _text_of(told: object) -> str:
+    # The launcher must be told, whatever an object of the program's own does when it is asked.
     try:
-        return str(error)
+        return str(told)
     except Exception:
         return "it has no text, str() of it fails"
 
