@@ -13,7 +13,7 @@ import os
 import socket
 
 from daemonry import DaemonContext
-from daemonry.manager.starter import OwnFacts, who_started
+from daemonry.manager import OwnFacts, who_started
 
 
 @contextlib.contextmanager

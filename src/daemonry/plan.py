@@ -10,7 +10,7 @@ from .manager import starter as service_manager
 from .steps import core_limit, descriptors, filesystem, identity, signals, streams
 from .steps import pidfile as chosen
 from .steps.environment import Environment, variables_of
-from .system import bare, forks
+from .system import forks
 from .system.record import Record, once
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ class Plan:
 
     @once
     def facts(self) -> service_manager.OwnFacts:
-        return service_manager.OwnFacts(self._pid or bare.getpid())
+        return service_manager.OwnFacts(self._pid)
 
     @once
     def starter(self) -> service_manager.Starter:

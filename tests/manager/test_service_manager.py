@@ -32,7 +32,7 @@ SAY_WHO = """
     from daemonry.manager import starter as service_manager
     from harness.probe import publish
     here, first = os.getcwd(), os.getpid()
-    starter = service_manager.who_started(service_manager.OwnFacts(os.getpid()))
+    starter = service_manager.who_started(service_manager.OwnFacts())
     with DaemonContext(ready="manual") as context:
         publish(f"{here}/said", [starter.name, starter.reason, os.getpid() == first])
         context.ready()

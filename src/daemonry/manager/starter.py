@@ -50,9 +50,9 @@ class Starter(Record):
 class OwnFacts:
     """The :class:`Facts` of the running process, each found out when it is asked for."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int | None = None) -> None:
         self.environment: Mapping[str, str] = os.environ
-        self.pid = pid
+        self.pid = bare.getpid() if pid is None else pid
 
     @once
     def parent(self) -> int:
