@@ -383,9 +383,9 @@ def _needed_by(program: Path) -> list[str]:
     needed = _imports_of(program)
     spec = importlib.util.find_spec("daemonry")
     for directory in (spec and spec.submodule_search_locations) or ():
-        for file in Path(directory).glob("*.py"):
+        for file in Path(directory).rglob("*.py"):
             if not file.name.startswith("_"):
-                needed.add(f"daemonry.{file.stem}")
+                needed.add(".".join(("daemonry", *file.relative_to(directory).with_suffix("").parts)))
             needed |= _imports_of(file)
     return sorted(needed)
 
