@@ -10,7 +10,7 @@ import pytest
 from control_programs import DAEMON, TELLING, WAYS, started, told
 
 from daemonry.control import daemon as control
-from daemonry.system import process
+from daemonry.system.expected import expects
 from harness.daemons import Daemons
 from harness.waiting import wait_for
 
@@ -58,13 +58,13 @@ def test_reload_reaches_a_daemon_that_takes_its_signals_when_it_likes(daemons: D
         )
     )
     found = started(daemons, path, program)
-    wait_for(lambda: Path(f"{path}.told").exists() and process.expects(found.pid, signal.SIGHUP) is not False)
+    wait_for(lambda: Path(f"{path}.told").exists() and expects(found.pid, signal.SIGHUP) is not False)
     found.reload()
     assert found.wait(10)
 
 
 def test_what_nobody_can_be_asked_is_not_known() -> None:
-    assert process.expects(2**22 + 1, signal.SIGHUP) is None
+    assert expects(2**22 + 1, signal.SIGHUP) is None
 
 
 @pytest.mark.parametrize("way", WAYS)

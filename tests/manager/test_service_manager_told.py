@@ -310,7 +310,8 @@ def test_a_manager_that_has_stopped_reading_holds_the_daemon_up_for_a_while_only
             while True:
                 filler.send(b"STATUS=busy")
         daemons.launch(
-            "from daemonry import DaemonContext, sd_notify\nsd_notify.PATIENCE = 0.05\nwith DaemonContext(): pass",
+            "from daemonry import DaemonContext\nfrom daemonry.manager import notify\nnotify.PATIENCE = 0.05\n"
+            "with DaemonContext(): pass",
             through=AS_SERVICE,
             env={"NOTIFY_SOCKET": str(path)},
         ).check()
