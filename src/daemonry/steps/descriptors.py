@@ -23,8 +23,6 @@ PROC = "/proc/self/fd"
 DEV = "/dev/fd"
 # Where neither of the two is there, only numbers below this one are asked for.
 ASKED = 4096
-# Linux: also what may not be read can be opened so.
-_BARELY = getattr(os, "O_PATH", os.O_RDONLY)
 
 NAMED = "in files_preserve"
 OF_LOGGING = "of a logging handler"
@@ -249,19 +247,19 @@ def _open_numbers() -> Iterable[int]:
 
     :raises OSError: when no descriptor is left for listing them.
     """
-    # By which they will be listed; inside another root there may be nothing but that. To be told by an exception that
-    # it is not open any more would cost each daemon half a megabyte of the C library, for the text of it.
-    free = os.open("/", _BARELY | os.O_CLOEXEC)
-    close(free)
     names = _listed_in(PROC) or _shown_in_dev()
     if names is None:
         return [number for number in range(FIRST, ASKED) if _is_inheritable(number) is not None]
-    return sorted(number for number in map(int, names) if number >= FIRST and number != free)
+    return sorted(number for number in map(int, names) if number >= FIRST)
 
 
 def _listed_in(directory: str) -> list[str] | None:
     try:
-        return os.listdir(directory)
+        # By which it will be listed. To be told by an exception that it is not open any more would cost each daemon
+        # half a megabyte of the C library, for the text of it.
+        free = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        close(free)
+        return [name for name in os.listdir(directory) if name != str(free)]
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
