@@ -12,7 +12,7 @@ from .launch.forkable import require_forkable
 from .opening import CLOSED, OPEN, OPENING, Opening
 from .steps import core_limit, descriptors, environment, filesystem, signals, streams, uncaught
 from .system import forks
-from .system.hold import signals_held_off
+from .system.undisturbed import signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.system.hold import signals_held_off
+from daemonry.system.undisturbed import signals_held_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

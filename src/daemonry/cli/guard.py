@@ -19,7 +19,7 @@ from ..launch.report import DYING, GRACE, pipe
 from ..steps.descriptors import close_all_except
 from ..system import family, libc, process
 from ..system.forks import fork
-from ..system.hold import signals_held_off
+from ..system.undisturbed import signals_held_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

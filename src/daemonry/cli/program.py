@@ -13,7 +13,7 @@ from ..launch.report import pipe
 from ..steps.signals import name_of
 from ..system import process
 from ..system.forks import fork
-from ..system.hold import signals_held_off
+from ..system.undisturbed import signals_held_off
 from . import cgroup, hints, mark
 from .start_notes import StartNotes
 

@@ -11,7 +11,7 @@ from ..launch.report import pipe
 from ..steps.descriptors import close_all_except
 from ..system import process
 from ..system.forks import fork
-from ..system.hold import signals_held_off
+from ..system.undisturbed import signals_held_off
 from .stamps import AsWritten
 
 TYPE_CHECKING = False

@@ -14,7 +14,7 @@ from ..errors import ignored
 from ..system import bare
 from ..system.closing import above_two, close
 from ..system.forks import fork, give_up_in_children
-from ..system.hold import children_kept, signals_held_off
+from ..system.undisturbed import children_kept, signals_held_off
 from . import report
 
 TYPE_CHECKING = False

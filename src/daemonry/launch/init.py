@@ -15,7 +15,7 @@ from contextlib import suppress
 from ..system import bare
 from ..system.closing import close
 from ..system.forks import fork
-from ..system.hold import children_kept, signals_held_off
+from ..system.undisturbed import children_kept, signals_held_off
 from .report import pipe
 
 TYPE_CHECKING = False

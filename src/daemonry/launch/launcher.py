@@ -8,8 +8,8 @@ import time
 from ..errors import ignored
 from ..system import bare
 from ..system.closing import close
-from ..system.hold import EVERY_SIGNAL
 from ..system.record import Record
+from ..system.undisturbed import EVERY_SIGNAL
 from . import messages
 from .report import DYING, GRACE
 

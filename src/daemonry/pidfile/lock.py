@@ -11,7 +11,7 @@ import time
 
 from ..system import process
 from ..system.forks import give_up_in_children
-from ..system.hold import signals_held_off
+from ..system.undisturbed import signals_held_off
 from .on_disk import Held, clear, directory_of, is_own, prepare_for_change, publish, withdraw
 from .reading import Holder, Place, holder_of, opened, pid_in
 

@@ -11,8 +11,8 @@ from ..errors import InvalidOption, ignored
 from ..system import bare
 from ..system.closing import close
 from ..system.forks import give_up_in_children
-from ..system.hold import EVERY_SIGNAL
 from ..system.record import Record
+from ..system.undisturbed import EVERY_SIGNAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
