@@ -90,8 +90,10 @@ def program_of(pid: int) -> str:
 
 
 def _name_without_proc(pid: int) -> str:
-    from ..system import process
-
+    try:
+        from ..system import process
+    except ImportError:  # the program has left its files, and ps with them
+        return ""
     found = process.look(pid)
     return "" if found is None else found.name
 
