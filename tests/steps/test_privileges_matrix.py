@@ -314,8 +314,10 @@ def test_an_ordinary_user_keeps_the_capabilities_that_he_was_given_and_cannot_ge
         (setuid, {}, "capabilities 0x80 let it become root"),
         (setuid, {"uid": M, "gid": G}, "seteuid\\(0\\) still succeeds"),
     ]
+    # Which he may not be able to read.
+    loaded = "from daemonry.launch import failures, launcher, witness"
     asked = [
-        (f"become({(N,) * 3}, {(G,) * 3}, sets={sets})", {"detach_process": detach, **options})
+        (f"{loaded}; become({(N,) * 3}, {(G,) * 3}, sets={sets})", {"detach_process": detach, **options})
         for sets, options, _ in states
     ]
     for (sets, _, doubt), told in zip(states, answers(daemons, asked)):
