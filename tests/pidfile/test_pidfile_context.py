@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import lockfile
 import pytest
 
-from daemonry.control import has_crashed
+from daemonry.control import find_or_left_over
 from daemonry.pidfile import PIDLockFile
 from daemonry.pidfile.as_lockfile import PIDFileLocked
 from harness.probe import facts_of
@@ -411,7 +411,7 @@ def test_a_daemon_that_cannot_remove_its_file_any_more_marks_its_orderly_end_and
             PIDLockFile(path).acquire()
         assert caught.value.pid == pid
         daemons.stop(pid, way)
-        assert has_crashed(path) == (None, way == signal.SIGKILL)
+        assert find_or_left_over(path) == (None, way == signal.SIGKILL)
         assert not PIDLockFile(path).is_locked()
     daemons.launch(TRY, path).check()
     assert list(path.parent.glob("*test.pid*")) == list(path.parent.glob(".test.pid*")) == []
@@ -427,7 +427,7 @@ def test_a_file_of_the_same_path_inside_the_new_root_is_not_touched(daemons: Dae
     daemons.launch(CHANGED, path, jail, "").check()
     daemons.stop(daemons.survivor())
     assert inside.read_text() == "another\n"
-    assert has_crashed(path) == (None, False)
+    assert find_or_left_over(path) == (None, False)
 
 
 @pytest.mark.root_only("it gives up its rights")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from place_programs import SUBJECT, is_detached  # noqa: F401 - one is a fixture
 
-from daemonry.control import has_crashed
+from daemonry.control import find_or_left_over
 from harness.reaper import through
 from harness.waiting import read_json
 from pidfile_programs import unshared
@@ -126,7 +126,7 @@ def test_a_root_directory_with_nothing_in_it_is_enough(daemons: Daemons, detach:
     assert path.read_text() == f"{pid}\n"
     os.kill(pid, signal.SIGTERM)
     running.wait().check(0)
-    assert has_crashed(path) == (None, False)  # out of reach from the new root, and marked
+    assert find_or_left_over(path) == (None, False)  # out of reach from the new root, and marked
 
 
 @pytest.mark.parametrize(

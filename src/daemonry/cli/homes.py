@@ -156,13 +156,14 @@ def absolute(path: str) -> str:
 
 
 def make_directories(target: Target) -> None:
-    """Make what a start by name writes into; nobody else may write there, whatever the umask is.
+    """Make the home of what a start by name writes; nobody else may write there, whatever the umask is.
+
+    Not the directory of a pidfile or a log that the user has put elsewhere: that is a mistake in typing it.
 
     :raises OSError: when that can't be.
     """
-    for path in (target.pidfile, target.log, target.memory):
-        if path is not None:
-            _make(os.path.dirname(path), 0o755 if os.geteuid() == 0 else 0o700)
+    if target.memory is not None:
+        _make(os.path.dirname(target.memory), 0o755 if os.geteuid() == 0 else 0o700)
 
 
 def _make(directory: str, mode: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..control.daemon import has_crashed
+from ..control.daemon import find_or_left_over
 from ..errors import ControlError
 from ..system import process
 from ..system.process import Process, content_of
@@ -54,7 +54,7 @@ class Sight(Record):
 def look_at(target: Target) -> Sight:
     """Return what is known of a daemon now."""
     try:
-        daemon, has_left_it = has_crashed(target.pidfile)
+        daemon, has_left_it = find_or_left_over(target.pidfile)
     except ControlError as error:
         return Sight(target=target, status=IS_UNKNOWN, word=UNKNOWN, reason=str(error))
     past = _past_of(target)

@@ -6,7 +6,16 @@ from ..system import handing_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .daemon import ControlError, Daemon, NotRunning, StillRunning, find, find_surely, has_crashed, remove_left_over
+    from .daemon import (
+        ControlError,
+        Daemon,
+        NotRunning,
+        StillRunning,
+        find,
+        find_or_left_over,
+        find_surely,
+        remove_left_over,
+    )
     from .schedule import Schedule, Send, Wait
 
 __all__ = [
@@ -18,8 +27,8 @@ __all__ = [
     "StillRunning",
     "Wait",
     "find",
+    "find_or_left_over",
     "find_surely",
-    "has_crashed",
     "remove_left_over",
 ]
 
@@ -35,7 +44,7 @@ __getattr__, __dir__ = handing_on(
         "Wait": "schedule",
         "find": "daemon",
         "find_surely": "daemon",
-        "has_crashed": "daemon",
+        "find_or_left_over": "daemon",
         "remove_left_over": "daemon",
     },
 )

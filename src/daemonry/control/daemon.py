@@ -30,8 +30,8 @@ __all__ = [
     "NotRunning",
     "StillRunning",
     "find",
+    "find_or_left_over",
     "find_surely",
-    "has_crashed",
     "number_left",
     "remove_left_over",
     "was_written_by",
@@ -254,7 +254,7 @@ def find_surely(pidfile: AnyPath | Any) -> Daemon | None:
     return _surely(_path_of(pidfile)).daemon
 
 
-def has_crashed(pidfile: AnyPath | Any) -> tuple[Daemon | None, bool]:
+def find_or_left_over(pidfile: AnyPath | Any) -> tuple[Daemon | None, bool]:
     """Return what :func:`find_surely` returns, and whether a pidfile is left of a daemon that has not ended in order.
 
     :raises ControlError: as :func:`find_surely`.
