@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 from daemonry.cli import since
 from daemonry.cli.refusal import Refusal
 from daemonry.cli.stamps import Stamped
+from harness.jails import bring_in
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -77,12 +76,8 @@ def test_a_line_of_the_supervisors_own_is_not_put_behind_one_that_was_begun(daem
 def test_the_time_is_this_machines_also_inside_another_root(daemonry: Daemonry) -> None:
     """There no database tells how far it is from UTC."""
     jail = daemonry.daemons.jail()
-    words = subprocess.run(["ldd", "/bin/sh"], check=True, capture_output=True, text=True).stdout.split()
-    for path in ("/bin/sh", *filter(os.path.isabs, words)):
-        inside = Path(f"{jail}{path}")
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, inside)
-    words = ("--restart", "--timestamps", "--chroot", jail, "--", "/bin/sh", "-c", "echo hello; read forever")
+    shell = bring_in(jail, "sh")
+    words = ("--restart", "--timestamps", "--chroot", jail, "--", shell, "-c", "echo hello; read forever")
     daemonry.start("--settle", "0", *words, env={"TZ": "Asia/Kolkata"})
     wait_for(lambda: "hello" in text_of(daemonry.log()), what="it has written")
     assert re.match(r"\S+\+05:30 ", daemonry.log().read_text())

@@ -8,7 +8,6 @@ import json
 import os
 import pwd
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.jails import bring_in
 from harness.probe import facts_of
 from harness.waiting import is_alive, wait_for, wait_for_exit
 
@@ -275,13 +275,7 @@ def test_the_supplementary_groups_can_be_left_away(daemonry: Daemonry, ordinary_
 def test_the_program_is_inside_its_root(daemonry: Daemonry) -> None:
     """Named by its path in there; its log is outside, where the flags were given."""
     jail = daemonry.daemons.jail()
-    sleep = shutil.which("sleep")
-    assert sleep is not None
-    words = subprocess.run(["ldd", sleep], check=True, capture_output=True, text=True).stdout.split()
-    for path in (sleep, *filter(os.path.isabs, words)):
-        inside = Path(f"{jail}{path}")
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, inside)
+    sleep = bring_in(jail, "sleep")
     pid = daemonry.start(*AT_ONCE, "--chroot", jail, "--", sleep, "60")
     found = facts_of(pid)
     assert (found.root, found.cwd) == (str(jail), str(jail))

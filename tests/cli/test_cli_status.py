@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from daemonry.cli import sight
 from daemonry.cli.tables import fitted, width_of
+from harness.jails import bring_in
 from harness.probe import facts_of
 from harness.waiting import wait_for, wait_for_exit
 from pidfile_programs import unshared
@@ -79,6 +80,18 @@ def test_status_tells_of_the_program_and_of_its_supervisor(daemonry: Daemonry) -
     assert re.fullmatch(rf"process {supervisor} \(.*\), {SINCE}", shown.pop("supervisor"))
     assert re.fullmatch(r"\d+\.\d MB", shown.pop("memory"))
     assert shown == {"command": told["command"], "user": user, "started": "2 times"}
+    daemonry.stop()
+
+
+@pytest.mark.root_only("chroot")
+def test_a_program_inside_another_root_is_told_of_as_well(daemonry: Daemonry) -> None:
+    """Also where its supervisor has neither /proc, by which to see when it began, nor /dev/null."""
+    jail = daemonry.daemons.jail()
+    supervisor = daemonry.start("--restart", "--settle", "0", "--chroot", jail, "--", bring_in(jail, "sleep"), "60")
+    told = facts(daemonry)
+    assert (told["state"], told["program"], told["starts"]) == ("running", "sleep", 1)
+    assert told["supervisor"]["pid"] == supervisor != told["pid"]
+    assert facts_of(told["pid"]).root == str(jail)
     daemonry.stop()
 
 

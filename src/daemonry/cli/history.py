@@ -39,7 +39,8 @@ class Past(Record):
     :ivar stage: ``str``, one of :data:`STARTING`, :data:`UP`, :data:`GIVEN_UP`, :data:`OVER`.
     :ivar supervisor: ``int``, its number, and ``supervisor_born``, as
         :class:`~daemonry.system.process.Process` says it.
-    :ivar program: ``int``, the number of the program that runs, ``0`` for none, and ``program_born``.
+    :ivar program: ``int``, the number of the program that runs, ``0`` for none, and ``program_born``; ``0`` where the
+        supervisor could not see it, as from inside another root that has no ``/proc``.
     :ivar starts: ``int``, how often the program was started.
     :ivar ended: ``float``, when it has last ended, in seconds since the epoch, ``0.0`` for never, and ``ending``, how.
     """
@@ -71,7 +72,7 @@ class Past(Record):
     def running_program(self) -> process.Process | None:
         """Return the program, if it runs below the supervisor, and not whatever has its number."""
         found = process.look(self.program) if self.program else None
-        if found is None or not found.alive or found.born != self.program_born:
+        if found is None or not found.alive or self.program_born not in (0, found.born):
             return None
         above = process.look(found.parent)  # the guard
         return found if above is not None and self.supervisor in (above.pid, above.parent) else None
