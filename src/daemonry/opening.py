@@ -52,15 +52,15 @@ class Opening:
         self.step = ""
         self.tie: Tie | None = None
         self.audience = Audience(self)
-        # While it leaves, a signal ends nothing any more.
-        self.is_leaving = self.is_pidfile_entered = self.is_ready_said = self.is_terminated = False
+        self.is_pidfile_entered = self.is_ready_said = self.is_terminated = False
+        self.is_leaving = False  # while it leaves, a signal ends nothing any more
         self.stop_watching: Callable[[], object] = bool
         self.foreign: frozenset[str] = frozenset()
         """The steps whose methods are the program's own."""
         self._plan: Plan | None = None
         self._stack = stack
         self._forgotten_when_open: ExitStack | None = None
-        self._closes = self._ends = self._suppressed = self._was_asked_to_stop = False
+        self._is_closing = self._is_ending = self._is_suppressed = self._was_asked_to_stop = False
         self._ended_by: Any = (None, None, None)
         self._at_exit = AtExit(self._end_at_exit)
 
@@ -202,29 +202,29 @@ class Opening:
 
     def end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         """Tell of the exception that ends the body, if one does, and close; return whether a manager suppresses it."""
-        if self._ends:
+        if self._is_ending:
             return False
         try:
             return self._end(kind, error, trace)
         finally:
             # What a signal has kept it from; nothing, when all is done.
-            self._ends = self._closes = False
+            self._is_ending = self._is_closing = False
             self._end(kind, error, trace)
             # Last: a signal must not take the place of the error that is on its way, nor of the program's own status.
-            self._ends, self.is_leaving = False, self._was_asked_to_stop
+            self._is_ending, self.is_leaving = False, self._was_asked_to_stop
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         """Close by the method that a subclass may have extended: whatever it does, what the steps took goes back."""
         try:
             if self.is_open:
-                self.is_leaving = self._ends = True
+                self.is_leaving = self._is_ending = True
                 self._ended_by = kind, error, trace
                 self._close_wholly()
         except BaseException as another:
             self.audience.hear_of_close(another)
             raise
         self.audience.leave_if_waited_for(error)
-        return self._suppressed
+        return self._is_suppressed
 
     def _close_wholly(self) -> None:
         try:
@@ -238,15 +238,15 @@ class Opening:
     # open and to be closed again, or on a way that does all the rest.
     def close(self) -> None:
         """Give back what the steps took; closed, or in a forked child, do nothing."""
-        if not self.is_open or self._closes:
+        if not self.is_open or self._is_closing:
             return
         try:
-            self.is_leaving = self._closes = True
+            self.is_leaving = self._is_closing = True
             self.stage = CLOSING
             try:
                 self.audience.hear_of_end(self._ended_by[1])
             finally:
-                self._suppressed = self._give_back()
+                self._is_suppressed = self._give_back()
         except BaseException as another:
             self.audience.hear_of_close(another)
             raise
@@ -262,17 +262,17 @@ class Opening:
 
     def _have_closed(self) -> None:
         self._forget()
-        wish, error = self.context._stop_wish, self._ended_by[1] or self.audience.told
+        wish, error = self.context._stop_wish, self._ended_by[1] or self.audience.error_of_close
         wished = wish.made
         wish.forget()
         # Who was asked to stop has stopped: that its log is full is no failure of the stop. A program that ends of
         # itself gets the status by which Python tells of what it could not write.
-        self._at_exit.forget(but_unwritten=wished or self.is_terminated)
+        self._at_exit.forget(but_drop_unwritten=wished or self.is_terminated)
         # A second SIGTERM must not cut short what follows a first one, up to the exit.
         self._was_asked_to_stop = wished or isinstance(error, Terminated)
         self.stage, self._ended_by = CLOSED, (None, None, None)
         opened.discard(self)
-        if not self._ends:  # else what a subclass does behind this is done first
+        if not self._is_ending:  # else what a subclass does behind this is done first
             self.audience.leave_if_waited_for(error)
             self.is_leaving = self._was_asked_to_stop
 

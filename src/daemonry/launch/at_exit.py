@@ -39,10 +39,10 @@ class AtExit:
         for _ in range(2):  # once more for what a signal has kept the first from: else nothing is left to be done
             atexit.register(self._close)
 
-    def forget(self, but_unwritten: bool = False) -> None:
-        """Have it close nothing any more; ``but_unwritten`` keeps what is dropped then."""
+    def forget(self, but_drop_unwritten: bool = False) -> None:
+        """Have it do nothing of that any more, or only drop what nobody can write."""
         atexit.unregister(self._close)
-        if not but_unwritten:
+        if not but_drop_unwritten:
             atexit.unregister(self._drop_unwritten)
 
     def _close(self) -> None:

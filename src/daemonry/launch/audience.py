@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class Audience:
     """Hears of an opening's readiness, of its failure and of its end.
 
-    :ivar told: the exception that closing it has met.
+    :ivar error_of_close: the exception that closing it has met.
     """
 
-    __slots__ = ("_is_logged", "_opening", "told")
+    __slots__ = ("_is_logged", "_opening", "error_of_close")
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._is_logged = False
-        self.told: BaseException | None = None
+        self.error_of_close: BaseException | None = None
 
     @property
     def launcher_waits(self) -> bool:
@@ -89,14 +89,14 @@ class Audience:
     def hear_of_close(self, error: BaseException) -> None:
         """Log, once, an exception of closing itself."""
         self._is_logged = True
-        if error is not self.told:
-            self.told = error
+        if error is not self.error_of_close:
+            self.error_of_close = error
             self._log("cannot close the daemon: ", error)
 
     def leave_if_waited_for(self, error: BaseException | None) -> None:
         """Leave the process if the launcher still waits for a body that has ended."""
         if self.launcher_waits:
-            self.leave_unready(error or self.told, "body")
+            self.leave_unready(error or self.error_of_close, "body")
 
     def leave_without_more(self, error: BaseException) -> None:
         """Leave all the same, whatever has kept the daemon from telling, a signal or want of memory."""
@@ -141,10 +141,11 @@ class Audience:
                 return
             from . import failures
 
-            told = failures.failed(self._opening.step, error)
+            failure = failures.failed(self._opening.step, error)
             # In the launcher the step is "detach", and the one that the daemon has failed in is named by the error.
-            where = f"step {told.step}: " if is_of_step else ""
-            manager.tell(STATUS=f"{where}{told.message}", **({} if told.errno is None else {"ERRNO": told.errno}))
+            where = f"step {failure.step}: " if is_of_step else ""
+            number = {} if failure.errno is None else {"ERRNO": failure.errno}
+            manager.tell(STATUS=f"{where}{failure.message}", **number)
             manager.wait_until_heard()
 
     def _log_end(self, error: BaseException) -> None:
