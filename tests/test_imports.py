@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import daemonry
-from harness.waiting import wait_for
+from harness.waiting import read_json, wait_for
 
 if TYPE_CHECKING:
     from harness.daemons import Daemons
@@ -78,6 +78,33 @@ def test_a_start_loads_nothing_for_messages_that_it_does_not_need(daemons: Daemo
     assert loaded.isdisjoint({f"daemonry.system.{each}" for each in of_system})
     assert loaded.isdisjoint({f"daemonry.launch.{each}" for each in of_launch})
     assert loaded.isdisjoint({"daemonry.steps.logs", "daemonry.steps.telling", "difflib", "inspect", "traceback"})
+
+
+@pytest.mark.parametrize(("options", "is_needed"), [("", False), (", pidfile='test.pid'", True)])
+def test_a_daemon_has_a_stack_when_it_has_something_to_give_back(
+    daemons: Daemons, options: str, is_needed: bool
+) -> None:
+    """And loads nothing for it once it has forked."""
+    daemons.launch(
+        f"""
+        import json, os, sys
+        from daemonry import DaemonContext
+
+        class Context(DaemonContext):
+            def reset_signals(self):
+                super().reset_signals()
+                self.loaded = "daemonry.system.exit_stack" in sys.modules
+
+        with Context(working_directory="."{options}) as context:
+            with open("draft", "w") as file:
+                json.dump([context.loaded, "daemonry.system.exit_stack" in sys.modules], file)
+            os.rename("draft", "told")
+        """,
+        plain=True,
+        env={"PYTHONPATH": str(Path(daemonry.__path__[0]).parent)},
+    ).check()
+    assert read_json(daemons.directory / "told") == [is_needed, is_needed]
+    wait_for(lambda: not daemons.alive(), what="the daemon ends")
 
 
 def test_lockfile_comes_with_the_pidfile(daemons: Daemons) -> None:

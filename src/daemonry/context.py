@@ -149,6 +149,8 @@ class DaemonContext(Body):
     def _require_free_pidfile(self) -> None:
         """Refuse before the fork what the daemon is sure to be refused."""
         lock = self._opening.values.pidfile.lock
+        if lock is not None:
+            from .system import exit_stack  # noqa: F401  # the daemon will need it, and has better to do
         # Not where a step of the program's own may see to it that the pidfile is free by then, or take another.
         if hasattr(type(lock), "refusal") and "lock_pidfile" in self.steps and not self._opening.foreign:
             refusal = lock.refusal()
@@ -332,6 +334,7 @@ class DaemonContext(Body):
 def _load_what_failing_takes(stderr_discarded: bool) -> None:
     from .launch import failures, witness  # noqa: F401
     from .steps import logs, telling
+    from .system import exit_stack  # noqa: F401
 
     failures.prepare()
     telling.prepare(stderr_discarded)

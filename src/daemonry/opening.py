@@ -22,7 +22,6 @@ from .launch.at_exit import AtExit
 from .launch.audience import Audience
 from .plan import Plan
 from .system import forks
-from .system.exit_stack import ExitStack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from .body import Body
     from .launch.detach import Tie
+    from .system.exit_stack import ExitStack
 
 STAGES = OPENING, OPEN, READY, CLOSING, CLOSED = ("opening", "open", "ready", "closing", "closed")
 _FORKING = ("leave_init", "detach")
@@ -98,8 +98,7 @@ class Opening:
     @property
     def stack(self) -> ExitStack:
         """What is to be given back."""
-        if self._stack is None:
-            self._stack = ExitStack()
+        self._stack = self._stack or _new_stack()
         return self._stack
 
     def leave_stack_to_the_next(self) -> ExitStack | None:
@@ -170,7 +169,7 @@ class Opening:
         """
         if self.tie is None:
             self.stack.callback(lambda: put_back() if self.is_opening else None)
-            self._forgotten_when_open = self._forgotten_when_open or ExitStack()
+            self._forgotten_when_open = self._forgotten_when_open or _new_stack()
             self._forgotten_when_open.callback(forget)
 
     def _begin_body(self) -> None:
@@ -342,3 +341,10 @@ class Opening:
         finally:
             # What else is cleaned up at the exit must not be cut short by SIGTERM: the process is ending anyway.
             self.is_leaving = True
+
+
+def _new_stack() -> ExitStack:
+    # A daemon that has nothing to give back does without.
+    from .system.exit_stack import ExitStack
+
+    return ExitStack()
