@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -45,6 +46,34 @@ def test_the_command_that_is_shown_starts_the_same_again(daemonry: Daemonry) -> 
     assert [after.environment[name] for name in "AB"] == ["b c", "$A"]
     assert daemonry.log().read_text() == "a b\t* $HOME\n" * 2
     daemonry.stop()
+
+
+def test_what_would_steer_the_terminal_or_end_a_paste_is_shown_as_a_shell_reads_it(daemonry: Daemonry) -> None:
+    """And so are bytes that are no text."""
+    odd = "\x1b[201~\ntouch it\r\udcff' \\ é"
+    daemonry.start("--", "sh", "-c", "exec sleep 60", odd)
+    command, *_ = daemonry("show", daemonry.name).check().stdout.splitlines()
+    assert command.isprintable()
+    word = command.partition("exec sleep 60' ")[2]
+    told = subprocess.run(["bash", "-c", f"printf %s {word}"], check=True, capture_output=True).stdout
+    assert told == os.fsencode(odd)
+    daemonry.stop()
+
+
+@pytest.mark.parametrize("how", ["forget", "start"])
+def test_drafts_of_starts_that_were_killed_do_not_stay(daemonry: Daemonry, how: str) -> None:
+    """There may be passwords among their words."""
+    daemonry.start("--", "sleep", "60")
+    daemonry.stop()
+    draft = daemonry.memory().with_name(f"{daemonry.memory().name}.4194305")  # no number that the kernel gives out
+    draft.write_text("{}")
+    if how == "start":
+        daemonry.start("--", "sleep", "60")
+        daemonry.stop()
+    else:
+        daemonry.memory().unlink()
+        daemonry("forget", daemonry.name).check()
+    assert not draft.exists()
 
 
 def test_flags_are_shown_with_what_they_say(daemonry: Daemonry) -> None:

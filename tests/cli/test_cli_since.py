@@ -142,9 +142,26 @@ def test_the_times_of_other_programs_are_known(line: str) -> None:
 
 def test_what_is_no_time_though_it_looks_like_one_is_passed_over() -> None:
     fd = os.memfd_create("log")
-    os.write(fd, b"2026-99-99T08:00:00Z\n2026-11-27T08:00:00Z\n")
-    assert since.start_since(fd, 0, "web") == 21
+    os.write(fd, b"2026-99-99T08:00:00Z\n0001/01/01 00:00:00\n2026-11-27T08:00:00Z\n")
+    assert since.start_since(fd, 0, "web") == 41
     os.close(fd)
+
+
+def test_a_line_that_is_longer_than_the_memory_that_there_is_is_passed_over(daemonry: Daemonry) -> None:
+    """What a rotation by copy and truncation leaves is a hole of any length."""
+    log = daemonry.directory / "log"
+    log.write_text("2026-11-27T08:00:00Z first\n")
+    os.truncate(log, 2**29)
+    with log.open("a") as file:
+        file.write("\n2026-11-27T09:00:00Z second\n")
+    program = f"""
+        import os, resource
+        from daemonry.cli import since
+        resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28))
+        fd = os.open({str(log)!r}, os.O_RDONLY)
+        print(os.pread(fd, 99, since.start_since(fd, since.moment("2026-11-27 08:30+00:00"), "web")).decode(), end="")
+        """
+    assert daemonry.daemons.launch(program, plain=True, timeout=60).check().stdout == "2026-11-27T09:00:00Z second\n"
 
 
 @pytest.mark.parametrize(

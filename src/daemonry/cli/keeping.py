@@ -52,11 +52,9 @@ class Started:
 
     def command(self) -> str:
         """Return what does it once more, in a shell."""
-        import shlex
-
         # `restart` with a program is a start as well, and what it was told for the stop before is no flag of a start.
         verb = "start" if self._given().keys() <= _flags_of("start") else "restart"
-        return f"cd {shlex.quote(self._directory)} && {shlex.join(['daemonry', verb, *self._words])}"
+        return f"cd {_quoted(self._directory)} && {' '.join(map(_quoted, ['daemonry', verb, *self._words]))}"
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield its places, each behind what it is."""
@@ -111,6 +109,17 @@ class Started:
         return parser_of("restart")  # which takes what `start` takes, and what may be kept of a restart
 
 
+def _quoted(word: str) -> str:
+    """Return a word as one types it into a shell, without what would steer the terminal or end a paste."""
+    import shlex
+
+    if all(each.isprintable() or each in "\t\n" for each in word):  # and so without what is no text
+        return shlex.quote(word)
+    # As bash, zsh, ksh and POSIX of 2024 read it.
+    escaped = (chr(each) if 32 <= each < 127 and each not in b"'\\" else f"\\{each:03o}" for each in os.fsencode(word))
+    return f"$'{''.join(escaped)}'"
+
+
 def _flags_of(command: str) -> set[str]:
     from .commands import parser_of
 
@@ -131,7 +140,9 @@ def forget(options: argparse.Namespace, screen: Screen) -> int:
         raise Refusal(f"{target.title} runs: {daemon.process}; stop it first", FAILED)
     _refuse_left_overs(target)
     kept = (target.pidfile, history_beside(target.pidfile), target.memory)
-    if not any(path is not None and os.path.lexists(path) for path in kept):
+    # Drafts have the words of starts that were killed, and passwords may be among them.
+    dropped = target.memory is not None and memory.drop_dead_drafts(target.memory)
+    if not dropped and not any(path is not None and os.path.lexists(path) for path in kept):
         raise Refusal(f"nothing is kept of {target.title}", FAILED)
     remove_left_over(target.pidfile)
     history.forget(target)

@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager, suppress
 
 from ..errors import ControlError
+from ..system import process
 from ..system.safe_path import at_directory
 from . import trusted
 from .homes import make_directories
@@ -42,7 +43,7 @@ class Memory:
 
     def write(self) -> None:
         """Write the draft. Not in the memory itself, which may be that of a daemon that runs, or gets up first."""
-        self.forget()  # a start of the same number that was killed has left one
+        drop_dead_drafts(self._path)
         # For its owner alone, for there may be passwords among the words, and whoever writes here chooses what is
         # executed by the next restart.
         fd = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -58,6 +59,19 @@ class Memory:
         """Take the draft away, if there is one."""
         with suppress(FileNotFoundError):
             os.unlink(self._draft)
+
+
+def drop_dead_drafts(path: str) -> bool:
+    """Take away what starts of this memory have left that were killed; return whether there was any."""
+    directory, name = os.path.split(path)
+    dropped = False
+    for each in os.listdir(directory) if os.path.isdir(directory) else ():
+        stem, _, number = each.rpartition(".")
+        if stem == name and number.isdigit() and (int(number) == os.getpid() or not process.exists(int(number))):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, each))
+                dropped = True
+    return dropped
 
 
 @contextmanager

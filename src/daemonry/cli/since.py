@@ -20,6 +20,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*")
 _STAMP = re.compile(
     rb"\[?(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6})\d*)? ?(Z|[+-]\d\d:?\d\d)?"
 )
+# Bytes: of a line's beginning that have any time in them, and of a long line that are read at once.
+_BEGINNING, _PIECE = 128, 65_536
 
 
 def moment(text: str) -> float:
@@ -62,13 +64,23 @@ def _first_stamped(file: BinaryIO, offset: int, stop: int) -> tuple[int, float] 
     """Return where the first line with a time begins, at the offset or behind it and before the stop, and its time."""
     file.seek(max(offset - 1, 0))
     if offset > 0:
-        offset += len(file.readline()) - 1
-    while offset < stop and (line := file.readline()):
-        when = _time_of(line)
+        offset += _rest_of_line(file) - 1
+    while offset < stop and (beginning := file.readline(_BEGINNING)):
+        when = _time_of(beginning)
         if when is not None:
             return offset, when
-        offset += len(line)
+        offset += len(beginning) + (0 if beginning.endswith(b"\n") else _rest_of_line(file))
     return None
+
+
+def _rest_of_line(file: BinaryIO) -> int:
+    """Read to the end of a line, which may be longer than the memory that there is; return how long that was."""
+    length = 0
+    while piece := file.readline(_PIECE):
+        length += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return length
 
 
 def _time_of(line: bytes) -> float | None:
@@ -79,7 +91,7 @@ def _time_of(line: bytes) -> float | None:
     text = "{}-{}-{} {}:{}:{}".format(*(number.decode() for number in numbers))
     zone = (offset or b"").decode().replace("Z", "+0000").replace(":", "")
     try:
-        whole = datetime.strptime(text + zone, "%Y-%m-%d %H:%M:%S" + ("%z" if zone else ""))
-    except ValueError:
+        whole = datetime.strptime(text + zone, "%Y-%m-%d %H:%M:%S" + ("%z" if zone else "")).timestamp()
+    except (ValueError, OverflowError, OSError):  # no date, or one that this machine's clock can't tell: Go's zero time
         return None
-    return whole.timestamp() + float(b"0." + (fraction or b"0"))
+    return whole + float(b"0." + (fraction or b"0"))
