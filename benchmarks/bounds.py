@@ -37,8 +37,8 @@ class Bound:
 BOUNDS = (
     Bound("instructions", 1.88, beside_bare=True),
     Bound("instructions-pidfile", 2.15, beside_bare=True),
-    Bound("calls", 63),
-    Bound("calls-pidfile", 112),
+    Bound("calls", 72),
+    Bound("calls-pidfile", 130),
     Bound("calls-beside", 20),
     Bound("calls-beside-pidfile", 20),
     Bound("modules", 73),
