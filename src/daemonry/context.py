@@ -326,9 +326,7 @@ class DaemonContext(Body):
 
             errors += logs.reopen()
         for error in errors:
-            from .steps import telling
-
-            telling.tell_and_go_on(f"cannot reopen: {error}", error, self._opening.values.stderr_discarded)
+            uncaught.tell(f"cannot reopen: {error}", error, self._opening.values.stderr_discarded, survived=True)
 
 
 def _load_what_failing_takes(stderr_discarded: bool) -> None:

@@ -73,6 +73,17 @@ def start_error_in_brief(step: str, error: BaseException) -> DaemonStartError:
     return raised
 
 
+def message_in_brief(error: BaseException) -> str:
+    """Say in a line what an exception is, where nothing more can be loaded to say what it means."""
+    try:
+        text = str(error)
+    except Exception:  # it is the program's own
+        text = ""
+    if isinstance(error, (SystemExit, DaemonError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class InvalidOption(DaemonStartError, ValueError):
     """An option of a context can't be meant as it stands; nothing has been changed yet.
 

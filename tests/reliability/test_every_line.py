@@ -23,12 +23,14 @@ pytestmark = pytest.mark.reliability("Signals at every call")
 PROGRAM = """
 import contextlib, ctypes, json, os, signal, sys, syslog, time, traceback
 import daemonry.launch.at_exit, daemonry.launch.audience, daemonry.body, daemonry.context, daemonry.opening
+import daemonry.steps.uncaught
 from daemonry import DaemonContext, PIDLockFile
 from daemonry.launch import failures, launcher, witness
 from daemonry.steps import telling
 
 HERE = os.getcwd()
-SOURCES = {each.__file__ for each in (daemonry.launch.at_exit, daemonry.launch.audience, daemonry.opening)}
+TELLING = daemonry.launch.audience, daemonry.steps.uncaught
+SOURCES = {each.__file__ for each in (daemonry.launch.at_exit, *TELLING, daemonry.opening)}
 DOORS = {(daemonry.context.__file__, name) for name in ("__enter__", "open", "__exit__")}
 DOORS.add((daemonry.body.__file__, "close"))
 SIGNAL = getattr(signal, sys.argv[1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import Terminated, ignored
-from ..steps import streams
+from ..errors import Terminated, ignored, message_in_brief
+from ..steps import streams, uncaught
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +46,8 @@ class Audience:
         error = values.manager.tell(READY=1, **main)
         if error is not None:
             # The daemon is up all the same, but the manager may end it for being late: then its log is to say why.
-            from ..steps import telling
-            from . import failures
-
-            message = f"cannot tell the service manager that the daemon is ready: {failures.message_of(error)}"
-            telling.tell_and_go_on(message, error, values.stderr_discarded)
+            message = f"cannot tell the service manager that the daemon is ready: {_message_of(error)}"
+            uncaught.tell(message, error, values.stderr_discarded, survived=True)
 
     def release_launcher(self) -> None:
         """Let the launcher go, if it waits."""
@@ -124,9 +121,7 @@ class Audience:
 
         failure = failures.failed(step, error, then)
         if not tie.failed(failure) and not self._is_logged:
-            from ..steps import telling
-
-            telling.tell(failure.message, error, self._opening.values.stderr_discarded)
+            uncaught.tell(failure.message, error, self._opening.values.stderr_discarded)
         if "logging" in sys.modules:
             from ..steps import logs
 
@@ -149,9 +144,12 @@ class Audience:
             manager.wait_until_heard()
 
     def _log_end(self, error: BaseException) -> None:
-        from . import failures
-
-        self._teller()(error, failures.message_of(error), self._opening.values.stderr_discarded)
+        text, discarded = _message_of(error), self._opening.values.stderr_discarded
+        try:
+            self._teller()(error, text, discarded)
+        except Exception:  # as in uncaught
+            message = text if isinstance(error, SystemExit) else f"the daemon ends: {text}"
+            uncaught.tell_in_brief(message, None if isinstance(error, SystemExit) else error, discarded)
 
     def _teller(self) -> Callable[[BaseException, str, bool], object]:
         # Whoever stays in the foreground is shown by Python as well what has ended it.
@@ -165,7 +163,13 @@ class Audience:
         return telling.tell_of_end
 
     def _log(self, what: str, error: BaseException) -> None:
-        from ..steps import telling
+        uncaught.tell(f"{what}{_message_of(error)}", error, self._opening.values.stderr_discarded)
+
+
+def _message_of(error: BaseException) -> str:
+    try:
         from . import failures
 
-        telling.tell(f"{what}{failures.message_of(error)}", error, self._opening.values.stderr_discarded)
+        return failures.message_of(error)
+    except Exception:  # as in uncaught
+        return message_in_brief(error)

@@ -55,7 +55,7 @@ def tell(message: str, error: BaseException | None, discarded: bool) -> bool:
     return told or discarded
 
 
-def tell_and_go_on(message: str, error: BaseException, discarded: bool) -> None:
+def tell_and_go_on(message: str, error: BaseException | None, discarded: bool) -> None:
     """Log a failure that the daemon survives: no exception will say it on ``stderr`` where nobody logs."""
     if not tell(message, error, discarded):
         _tell_stderr([message])

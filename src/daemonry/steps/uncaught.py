@@ -1,8 +1,16 @@
-"""What nobody can catch is logged where standard error is discarded: exceptions of threads, and unraisable ones."""
+"""What nobody can catch is logged where standard error is discarded: exceptions of threads, and unraisable ones.
+
+What tells of a failure is loaded when there is one: a daemon lives long, and most have none. By then it may be out of
+reach, for the library has been replaced or removed, or no descriptor is left to read it by. Then less is told, but it
+is; and no error of telling takes the place of the one that is told of.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+
+from ..errors import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +67,45 @@ def _repr(thing: object) -> str:
 
 
 def _tell(message: str, args: Any) -> None:
-    from . import telling
-
     error: BaseException | None = args.exc_value
-    telling.tell(message, error.with_traceback(args.exc_traceback) if error is not None else None, discarded=True)
+    tell(message, error.with_traceback(args.exc_traceback) if error is not None else None, discarded=True)
+
+
+def tell(message: str, error: BaseException | None, discarded: bool, survived: bool = False) -> None:
+    """Tell of a failure as :mod:`daemonry.steps.telling` does, or in brief.
+
+    :param survived: whether the daemon goes on all the same.
+    """
+    try:
+        from . import telling
+
+        (telling.tell_and_go_on if survived else telling.tell)(message, error, discarded)
+    except Exception:
+        tell_in_brief(message, error, discarded, survived)
+
+
+def tell_in_brief(message: str, error: BaseException | None, discarded: bool, survived: bool = False) -> None:
+    """Tell of a failure without what is loaded for it: to the logging handlers, and where ``stderr`` is not kept to
+    syslog.
+
+    Where it is kept Python itself says there what ends the program.
+    """
+    with ignored(Exception):
+        _tell_handlers(message, error)
+    with ignored(Exception):
+        if discarded:
+            import syslog
+
+            for line in message.splitlines():
+                syslog.syslog(syslog.LOG_DAEMON | syslog.LOG_CRIT, line)
+        elif survived:
+            os.write(2, f"{message}\n".encode("utf-8", "backslashreplace"))
+
+
+def _tell_handlers(message: str, error: BaseException | None) -> None:
+    logging: Any = sys.modules.get("logging")
+    if logging is not None:
+        logger = logging.getLogger("daemonry")
+        logger = logging.getLogger() if logger.disabled else logger
+        if logger.hasHandlers():
+            logger.critical(message, exc_info=error)
