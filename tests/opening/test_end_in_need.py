@@ -95,6 +95,17 @@ def test_a_library_that_is_gone_leaves_no_pidfile(daemons: Daemons, need: str) -
     assert not (daemons.directory / "pidfile").exists()
 
 
+@pytest.mark.reliability("Full and broken places")
+@pytest.mark.parametrize("lock", ["'pidfile'", "daemonry.PIDLockFile('pidfile')"])
+def test_without_descriptors_the_log_says_that_the_pidfile_stays(daemons: Daemons, lock: str) -> None:
+    run(daemons, "without_descriptors", "need()", f"options['pidfile'] = {lock}").check(1)
+    path = daemons.directory / "pidfile"
+    left = f"cannot remove {path}: Too many open files; the next start takes it away, once this process has ended"
+    assert read(daemons, "errors").endswith(f": {left}\n")
+    assert read(daemons, "errors").count("Traceback") == 2  # the system's own error is the cause
+    assert path.exists()
+
+
 @pytest.mark.parametrize("need", NEEDS)
 def test_a_daemon_that_cannot_reopen_its_log_goes_on_and_says_so(daemons: Daemons, need: str) -> None:
     body = "os.rename('errors', 'old'); os.mkdir('errors'); need(); context.reopen_streams(); sys.exit(3)"

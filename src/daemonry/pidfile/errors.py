@@ -94,7 +94,7 @@ def describe(pid: int | None) -> str:
     return f"process {pid}" if found is None else str(found)
 
 
-def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
+def refuse(path: str, error: OSError, reason: str | None = None, verb: str = "lock") -> NoReturn:
     """Raise a :class:`PIDFileError` for an error of the system, with advice where there is some."""
     advice = {
         errno.EACCES: f"; this user may not write in {os.path.dirname(path)}",
@@ -107,4 +107,4 @@ def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
         errno.EIO: "; the disk or the network under it has failed: choose another, such as /run",
     }
     text = reason or f"{error.strerror}{advice.get(error.errno or 0) or advice_on(error)}"
-    raise PIDFileError(path, text, error.errno) from error
+    raise PIDFileError(path, text, error.errno, verb) from error

@@ -10,7 +10,7 @@ import os
 import stat
 import time
 
-from ..errors import advice_on
+from ..errors import DaemonError, advice_on
 from ..system.closing import close, out_of_reach
 from ..system.record import remembered
 from . import mark as pidfile_mark
@@ -99,9 +99,7 @@ def clear(place: Place, is_ours: Callable[[Holder], bool]) -> Holder | None:
         with turn_at(place) as is_mine:
             return _take_away(place, is_ours) if is_mine else Holder(process=None)
     except OSError as error:
-        from .errors import PIDFileError
-
-        if isinstance(error, PIDFileError):
+        if isinstance(error, DaemonError):
             raise
         refuse(place.path, error)
 
@@ -239,12 +237,8 @@ def _empty(path: str, held: Held, trouble: OSError) -> None:
             if fd is not None and os.path.samestat(os.fstat(fd), held.found):
                 os.ftruncate(fd, 0)
     except OSError:
-        from .errors import PIDFileError
-
-        reason = (
-            f"{getattr(trouble, 'reason', trouble.strerror)}; the next start takes it away, once this process has ended"
-        )
-        raise PIDFileError(path, reason, trouble.errno, "remove") from trouble
+        reason = getattr(trouble, "reason", trouble.strerror)
+        refuse(path, trouble, f"{reason}; the next start takes it away, once this process has ended", "remove")
 
 
 def _kept_mark(place: Place) -> Kept:

@@ -10,6 +10,7 @@ import os
 import stat
 import time
 
+from ..errors import DaemonError
 from ..system import process
 from ..system.closing import close
 from ..system.process import Process
@@ -177,11 +178,20 @@ def open_at(place: Place, mode: int = os.O_RDONLY) -> int | None:
     return fd
 
 
-def refuse(path: str, error: OSError, reason: str | None = None) -> NoReturn:
-    """Raise the pidfile's own error for one of the system."""
-    from . import errors
+class RefusedInBrief(DaemonError, OSError):
+    """The pidfile can't be used, and nor can the package lockfile, of whose kind its own error is."""
 
-    errors.refuse(path, error, reason)
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def refuse(path: str, error: OSError, reason: str | None = None, verb: str = "lock") -> NoReturn:
+    """Raise the pidfile's own error for one of the system."""
+    try:
+        from . import errors
+    except Exception:  # no descriptor is left to read it by, or it has been removed
+        raise RefusedInBrief(error.errno, f"cannot {verb} {path}: {reason or error.strerror}") from error
+    errors.refuse(path, error, reason, verb)
 
 
 def fault_of(fd: int, advice: str) -> str | None:
