@@ -1,4 +1,15 @@
-"""Turn a program into a well-behaved Unix daemon, in the style of PEP 3143."""
+"""Turn a program into a well-behaved Unix daemon, in the style of PEP 3143.
+
+::
+
+    from daemonry import DaemonContext
+
+    with DaemonContext(pidfile="/run/web.pid", stderr="/var/log/web.log"):
+        serve_forever()
+
+:func:`find` finds it again by its pidfile; :func:`daemonry.cli.service` gives a program the commands start, stop and
+status, and the command ``daemonry`` gives them to any program.
+"""
 
 from __future__ import annotations
 

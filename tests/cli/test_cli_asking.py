@@ -131,7 +131,8 @@ def test_list_shows_the_daemons_that_were_started_by_name(daemonry: Daemonry) ->
 @pytest.mark.unprivileged_only("root's places are the system's, and others' daemons may be there")
 def test_list_of_nobody_says_nothing(daemonry: Daemonry) -> None:
     """Where no daemon has ever been started by name, the list is empty, and no error."""
-    assert daemonry("list").check().stdout == ""
+    told = daemonry("list").check()
+    assert (told.stdout, told.stderr.partition(":")[0]) == ("", "no daemon of this user was started by name")
     assert json.loads(daemonry("list", "--json").check().stdout) == []
 
 

@@ -110,7 +110,7 @@ def test_all_are_those_that_run_and_were_started_by_name(daemonry: Daemonry, pai
     told = daemonry("stop", "--all").check().stderr
     assert re.findall(r"^(\S+): stopped", told, re.MULTILINE) == [[*pair][1]]
     assert not daemonry.pidfile().exists()
-    assert daemonry("stop", "--all").check().stderr == ""
+    assert daemonry("stop", "--all").check().stderr == "no daemon that this user has started by name runs\n"
 
 
 @pytest.mark.parametrize(

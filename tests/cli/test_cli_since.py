@@ -216,6 +216,14 @@ def test_logs_shows_what_was_written_since_and_follows(daemonry: Daemonry) -> No
     daemonry.stop()
 
 
+def test_that_nothing_was_written_since_is_said(daemonry: Daemonry) -> None:
+    daemonry.start("--settle", "0", "--", "sh", "-c", "echo 2026-11-27T08:00:00Z web; exec sleep 60")
+    wait_for(lambda: text_of(daemonry.log()), what="it has written")
+    told = daemonry("logs", "--since", "2999-01-01", daemonry.name).check()
+    assert (told.stdout, told.stderr) == ("", f"{daemonry.name}: nothing was written since then\n")
+    daemonry.stop()
+
+
 def test_a_log_without_times_says_so(daemonry: Daemonry) -> None:
     """Else it would look as if nothing had been written."""
     daemonry.start("--", "sh", "-c", "echo hello; exec sleep 60")

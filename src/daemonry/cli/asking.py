@@ -98,6 +98,8 @@ def _show_all(options: argparse.Namespace, screen: Screen) -> list[Sight]:
     sights = _look_at_all()
     for line in showing.table_of(sights, width()):
         screen.answer(line)
+    if not sights:
+        screen.say("no daemon of this user was started by name: daemonry start --name web -- PROGRAM")
     return sights
 
 
@@ -118,7 +120,10 @@ def logs(options: argparse.Namespace, screen: Screen) -> int:
         except OSError:  # it is being moved, or the daemon has ended, and its log is where it was
             return None
 
-    end = log_view.copy(fd, _start_of(options, fd, target.title), screen.pass_on)
+    start = _start_of(options, fd, target.title)
+    end = log_view.copy(fd, start, screen.pass_on)
+    if options.since is not None and end == start:
+        screen.say(f"{target.title}: nothing was written since then")
     if options.follow:
         log_view.follow(fd, end, screen.pass_on, look)
     return DONE

@@ -134,8 +134,8 @@ COMMANDS = {
         adds="add_logs",
         target="NAME|PIDFILE",
         summary="show what a daemon has written",
-        usage="[-f] [-n N] NAME|PIDFILE",
-        examples=("daemonry logs -f web", "daemonry logs -n 100 web"),
+        usage="[-f] [-n N] [--since TIME] NAME|PIDFILE",
+        examples=("daemonry logs -f web", "daemonry logs -n 100 web", "daemonry logs --since 10m web"),
     ),
     "doctor": Command(
         module="asking",

@@ -6,6 +6,7 @@ import os
 
 from ..system.forks import fork, go_on_here
 from . import places
+from .screen import Screen
 from .statuses import DONE, USAGE
 
 TYPE_CHECKING = False
@@ -24,8 +25,11 @@ def in_turn(options: argparse.Namespace, act: Callable[[], int]) -> int:
 
     :param act: does it for the daemon that ``options.target`` is by then.
     """
-    status = DONE
-    for target in wanted(options.target, getattr(options, "all", False)):
+    status, everything = DONE, getattr(options, "all", False)
+    daemons = wanted(options.target, everything)
+    if everything and not daemons:
+        Screen(options.quiet).say("no daemon that this user has started by name runs")
+    for target in daemons:
         options.target = target
         own = act()
         status = status or own
