@@ -23,7 +23,9 @@ from harness.waiting import is_alive, wait_for, wait_for_exit
 
 if TYPE_CHECKING:
     from harness.commands import Daemonry
+    from harness.daemons import Running
 
+NOBODY = 65534
 # Where no cgroup can be made; an ordinary user can't make one anyhow.
 WITHOUT_CGROUPS = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh")
 FENCES = {"as it is": (), "without cgroups": WITHOUT_CGROUPS}
@@ -135,6 +137,40 @@ def test_what_has_no_mark_either_ends_with_it(daemonry: Daemonry) -> None:
 
 def group_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cgroup").read_text().splitlines()[-1]
+
+
+@pytest.mark.root_only("an ordinary user has no cgroup to hold them")
+def test_only_a_daemons_own_cgroup_is_taken_for_one(daemonry: Daemonry) -> None:
+    """A service may be called `daemonry.service`: its daemons stay in it, and its neighbours are left alone."""
+    service = writable_mount() / f"daemonry.{daemonry.name}.service"
+    beside = service / "daemonry.other"
+    beside.mkdir(parents=True)
+    try:
+        into = ("sh", "-c", f'echo $$ >{service}/cgroup.procs && exec "$@"', "sh")
+        pid = daemonry.start("--settle", "0", "--", "sleep", "60", through=into)
+        assert re.match(rf"0::/{service.name}/daemonry\.{pid}\.\d+\.\d+$", group_of(pid))
+        daemonry.stop()
+        assert [each.name for each in service.iterdir() if each.is_dir()] == [beside.name]
+    finally:
+        beside.rmdir()
+        service.rmdir()
+
+
+def test_one_without_its_environment_ends_with_all_that_has_come_from_it(
+    daemonry: Daemonry, fence: tuple[str, ...]
+) -> None:
+    """Some servers write their title over it, others clear it; its children and its session are known all the same."""
+    script = "(sleep 60 & echo up $!); sleep 60 & echo up $!; wait"
+    daemonry.start("--settle", "0", *without_environment(daemonry, sh(script)), through=fence)
+    orphan, child = numbers_in(daemonry.log(), 2)
+    daemonry.stop()
+    assert not is_alive(orphan)
+    assert not is_alive(child)
+
+
+def without_environment(daemonry: Daemonry, words: tuple[str, ...]) -> tuple[str, ...]:
+    kept = [f"{name}={value}" for name, value in daemonry.environment.items() if value]
+    return ("--", "env", "-i", daemonry.marker, f"PATH={os.environ['PATH']}", *kept, *words[1:])
 
 
 @pytest.mark.parametrize("flags", [(), ("--restart",)])
@@ -281,9 +317,11 @@ def from_within(daemonry: Daemonry, word: str) -> tuple[str, ...]:
     return sh(f"until rm go 2>/dev/null; do sleep 0.02; done; {sys.executable} {program}; echo status $?; sleep 60")
 
 
-def test_a_daemon_can_restart_itself(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("has_environment", [True, False])
+def test_a_daemon_can_restart_itself(daemonry: Daemonry, fence: tuple[str, ...], has_environment: bool) -> None:
     """The command belongs to what it ends, and starts it again all the same."""
     words = from_within(daemonry, "restart")
+    words = words if has_environment else without_environment(daemonry, words)
     pid = daemonry.start("--settle", "0", "--chdir", "public", *words, through=fence)
     (daemonry.daemons.public / "go").touch()
     wait_for_exit(pid)
@@ -342,17 +380,142 @@ def test_the_other_jobs_of_a_shell_are_not_ended_with_one_in_front(daemonry: Dae
     other.wait()
 
 
-def test_a_mark_of_another_birth_is_not_believed(daemonry: Daemonry) -> None:
+@pytest.mark.parametrize("born", ["1", "9" * 5000])
+def test_a_mark_of_another_birth_is_not_believed(daemonry: Daemonry, born: str) -> None:
     """It says that it belongs to a daemon of this number, which was another one: the seal of the pidfile decides."""
     pid = daemonry.start("--settle", "0", "--", "sleep", "60")
     daemonry.daemons.stop(pid, signal.SIGKILL)
-    mark = f"{pid}.1.{os.getsid(0)}"
+    mark = f"{pid}.{born}.{os.getsid(0)}"
     stranger = daemonry.daemons.start("import time; time.sleep(60)", env={"DAEMONRY_DAEMON": mark})
     daemonry("start", "--name", daemonry.name, "--settle", "0", "--", "sleep", "60").check()
     daemonry.stop()
     assert is_alive(stranger.pid)
     stranger.signal(signal.SIGTERM)
     stranger.wait()
+
+
+# The master of a service, as root where the tests are. A worker of it, in its session, claims to be a daemon's.
+CLAIMING = """
+import os, sys, time
+program, claim, user = sys.argv[1:]
+if os.fork() == 0:
+    if user != str(os.geteuid()):
+        os.setresuid(*[int(user)] * 3)
+    while not os.path.exists(claim):
+        time.sleep(0.02)
+    print("up", os.getpid(), flush=True)
+    os.execve(program, [program, "60"], {**os.environ, "DAEMONRY_DAEMON": f"{open(claim).read()}.{os.getsid(0)}"})
+time.sleep(60)
+"""
+
+
+def claiming(daemonry: Daemonry, program: str) -> Running:
+    user = NOBODY if os.geteuid() == 0 else os.geteuid()
+    return daemonry.daemons.start(CLAIMING, program, daemonry.directory / "claim", user, start_new_session=True)
+
+
+def claim(daemonry: Daemonry, pid: int) -> int:
+    """Have the one who claims do so; return its number."""
+    found = process.look(pid)
+    assert found is not None
+    draft = daemonry.directory / "draft"
+    draft.write_text(f"{pid}.{found.born}")
+    draft.rename(daemonry.directory / "claim")
+    (worker,) = numbers_in(daemonry.directory / "0.out")
+    return worker
+
+
+def test_whoever_claims_to_be_a_daemons_speaks_for_nobody_else(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+    """Number and birth of a daemon that was killed are no secret. What it has left is found all the same."""
+    master = claiming(daemonry, "/bin/sleep")
+    pid = daemonry.start("--settle", "0", *sh("sleep 60 & echo up $!; wait"), through=fence)
+    (left,) = numbers_in(daemonry.log())
+    claim(daemonry, pid)
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    daemonry.stop()
+    assert not is_alive(left)
+    assert is_alive(master.pid)
+    end_all(daemonry, master)
+
+
+def end_all(daemonry: Daemonry, *programs: Running) -> None:
+    for each in programs:
+        each.signal(signal.SIGTERM)
+        each.wait()
+    for pid in daemonry.daemons.alive():
+        daemonry.daemons.leave(pid)
+
+
+@pytest.mark.root_only("an ordinary user believes no cgroup of another one's")
+def test_a_cgroup_that_another_user_has_made_is_not_believed(daemonry: Daemonry) -> None:
+    """Whom a part of the tree is delegated to can put anybody's processes in it that are there."""
+    pid = daemonry.start("--settle", "0", "--", "sleep", "60", through=WITHOUT_CGROUPS)
+    found = process.look(pid)
+    assert found is not None
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    group = writable_mount() / f"daemonry.{pid}.{found.born}.1"
+    group.mkdir()
+    try:
+        into = ("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh")
+        stranger = daemonry.daemons.start("import time; print('up'); time.sleep(60)", through=into)
+        wait_for(lambda: "up" in stranger.stdout, what="it is there")
+        assert belonging.left_by(str(daemonry.pidfile())) is not None
+        os.chown(group, NOBODY, NOBODY)
+        daemonry.stop()
+        assert is_alive(stranger.pid)
+        end_all(daemonry, stranger)
+    finally:
+        group.rmdir()
+
+
+def writable_mount() -> Path:
+    mounts = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
+    found = [each for each in mounts if (each / "cgroup.procs").exists() and os.access(each, os.W_OK)]
+    if not found or shutil.which("unshare") is None:
+        pytest.skip("no cgroup of version 2 can be made")
+    return found[0]
+
+
+@pytest.mark.root_only("there is no program of another user's that may be executed with that one's rights")
+def test_a_program_with_more_rights_is_not_claimed_by_who_has_started_it(
+    daemonry: Daemonry, fence: tuple[str, ...]
+) -> None:
+    """A set-user-ID program has the environment of whoever executes it."""
+    program = daemonry.directory / "sleep"
+    shutil.copy("/bin/sleep", program)
+    program.chmod(0o4755)
+    master = claiming(daemonry, os.fspath(program))
+    pid = daemonry.start("--settle", "0", *sh("sleep 60 & echo up $!; wait"), through=fence)
+    numbers_in(daemonry.log())
+    worker = claim(daemonry, pid)
+    wait_for(lambda: Path(f"/proc/{worker}/exe").resolve() == program.resolve(), what="it is executed")
+    if os.stat(f"/proc/{worker}").st_uid != 0:
+        pytest.skip("set-user-ID counts for nothing here")
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    daemonry.stop()
+    assert is_alive(worker)
+    end_all(daemonry, master)
+
+
+def test_a_program_in_front_claims_nobody_of_its_session(daemonry: Daemonry) -> None:
+    """`run` gives its program no mark and no session; the program may take the mark all the same."""
+    takes = """
+import os
+born = open("/proc/self/stat").read().rpartition(")")[2].split()[19]
+print("up", os.getpid(), flush=True)
+mark = f"{os.getpid()}.{born}.{os.getsid(0)}"
+os.execve("/bin/sleep", ["sleep", "60"], {**os.environ, "DAEMONRY_DAEMON": mark})
+"""
+    command = [sys.executable, "-m", "daemonry", "run", "--name", daemonry.name, *python(takes)]
+    shell = f"import subprocess, time; subprocess.Popen({command!r}); time.sleep(60)"
+    leader = daemonry.daemons.start(shell, env=daemonry.environment, start_new_session=True)
+    (pid,) = numbers_in(daemonry.directory / "0.out")
+    wait_for(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", what="it is executed")
+    daemonry.stop()
+    assert not is_alive(pid)
+    assert is_alive(leader.pid)
+    leader.signal(signal.SIGTERM)
+    leader.wait()
 
 
 def test_what_belongs_to_a_daemon_that_runs_is_no_left_over(daemonry: Daemonry, fence: tuple[str, ...]) -> None:

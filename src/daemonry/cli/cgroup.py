@@ -10,6 +10,11 @@ import os
 from contextlib import suppress
 
 from ..system.process import content_of
+from . import mark as marks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Where version 2 is: alone, or beside version 1.
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
@@ -24,7 +29,9 @@ def place_for_new() -> str | None:
     if own is None:
         return None
     # A daemon that another one starts is its own, and doesn't end with that one.
-    directory = _directory_of(own.partition(f"/{_PREFIX}")[0])
+    parts = own.split("/")
+    above = next((index for index, part in enumerate(parts) if _mark_in(part) is not None), len(parts))
+    directory = _directory_of("/".join(parts[:above]))
     if directory is None or not os.access(directory, os.W_OK):
         return None
     remove_empty(directory)  # of daemons that have ended by themselves
@@ -54,22 +61,36 @@ def _write(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def of_daemon(member: int, mark: str) -> str | None:
-    """Return the directory of the daemon's own one, if this process is in it, or below."""
-    before, name, _ = f"{_path_of(member)}/".partition(f"/{_PREFIX}{mark}/")
-    return _directory_of(before + name[:-1]) if name else None
+def of_daemons(member: int) -> Iterator[tuple[int, int, str]]:
+    """Yield number and birth of each daemon whose cgroup a process is in, and the directory of that.
 
-
-def marks_of(member: int) -> list[str]:
-    """Return the marks of the daemons whose cgroup a process is in."""
+    Only this user or root can have made it, for in one of their own others can put whom they like.
+    """
     parts = (_path_of(member) or "").split("/")
-    return [part[len(_PREFIX) :] for part in parts if part.startswith(_PREFIX)]
+    for end, part in enumerate(parts, 1):
+        said = _mark_in(part)
+        directory = None if said is None else _directory_of("/".join(parts[:end]))
+        if said is not None and directory is not None and _is_trusted(directory):
+            yield said[0], said[1], directory
+
+
+def _is_trusted(directory: str) -> bool:
+    try:
+        return os.stat(directory).st_uid in (0, os.geteuid())
+    except OSError:  # it has just been removed
+        return False
+
+
+def _mark_in(name: str) -> tuple[int, int, int] | None:
+    """Return what the name of a daemon's cgroup says; ``None`` for that of another one, such as ``daemonry.slice``."""
+    return marks.read(name[len(_PREFIX) :]) if name.startswith(_PREFIX) else None
 
 
 def members(directory: str) -> list[int]:
     """Return the numbers of those who are in it, or below."""
     found: list[int] = []
-    for each, _, _ in os.walk(directory):
+    # Asked each time: by now others can have put one of theirs in the place of an empty one.
+    for each, _, _ in os.walk(directory) if _is_trusted(directory) else ():
         with suppress(OSError):  # it has just been removed
             found += map(int, content_of(os.path.join(each, "cgroup.procs"), _LONGEST).split())
     return [pid for pid in found if pid]  # zero: of another PID namespace
@@ -78,6 +99,8 @@ def members(directory: str) -> list[int]:
 def kill(directory: str) -> bool:
     """Kill all of its members at once, and what they are just forking; return whether that can be done."""
     try:
+        if not _is_trusted(directory):
+            return False
         _write(os.path.join(directory, "cgroup.kill"), b"1")
     except OSError:  # Linux 5.13 and older
         return False
@@ -88,7 +111,7 @@ def remove_empty(place: str) -> None:
     """Take those away that lie there and have no members, nor any below them."""
     with suppress(OSError):
         for name in os.listdir(place):
-            if name.startswith(_PREFIX):
+            if _mark_in(name) is not None:
                 _remove_empty(os.path.join(place, name))
 
 

@@ -31,7 +31,7 @@ class Memory:
         self._path = path
         self._draft = f"{path}.{os.getpid()}"
         directory = os.stat(".")
-        kept = {
+        self._kept: dict[str, Any] = {
             "words": words,
             "pidfile": pidfile,
             "log": log,
@@ -39,7 +39,6 @@ class Memory:
             "owner": directory.st_uid,
             "inode": directory.st_ino,
         }
-        self._data = json.dumps(kept).encode()
 
     def write(self) -> None:
         """Write the draft. Not in the memory itself, which may be that of a daemon that runs, or gets up first."""
@@ -49,10 +48,12 @@ class Memory:
         fd = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             os.fchmod(fd, 0o600)
-            file.write(self._data)
+            file.write(json.dumps(self._kept).encode())
 
-    def keep(self) -> None:
-        """Let it be the memory, now that the daemon is up and holds the pidfile."""
+    def keep(self, pid: int) -> None:
+        """Let it be the memory, now that the daemon, ``pid``, is up and holds the pidfile."""
+        self._kept["process"] = [pid, process.birth_of(pid)]
+        self.write()
         os.replace(self._draft, self._path)
 
     def forget(self) -> None:
@@ -120,6 +121,14 @@ def log_of(target: Target) -> str | None:
     except ControlError:
         return target.log
     return log if isinstance(log, str) else target.log
+
+
+def has_started(target: Target, daemon: process.Process) -> bool:
+    """Whether it is this process, which so has a session of its own, that was started."""
+    try:
+        return bool(recall(target).get("process") == [daemon.pid, daemon.born])
+    except ControlError:
+        return False
 
 
 def _is_unknown(target: Target, advice: str, reason: str | None = None) -> ControlError:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .places import Target
     from .program import Program, Readiness
     from .screen import Screen
+    from .start_notes import StartNotes
     from .supervisor import Supervisor
 
 # For what a start has left that has failed.
@@ -77,14 +78,14 @@ def start(options: argparse.Namespace, screen: Screen) -> int:
     context.started = "" if screen.quiet else f"{title}: started, process {{pid}}"
     log = program_options.streams(options, keep=False)["stdout"]
     with _sigterm_unwinds(), memory.drafted(target, log and places.absolute(log), options.told) as draft:
-        context.launched = partial(_keep, draft, screen)
+        context.launched = partial(_keep, draft, context.notes, screen)
         return _open(context, target, screen)
 
 
-def _keep(draft: Memory | None, screen: Screen) -> None:
+def _keep(draft: Memory | None, notes: StartNotes, screen: Screen) -> None:
     try:
         if draft is not None:
-            draft.keep()
+            draft.keep(notes.pid)
     except OSError as error:  # the daemon is up all the same
         screen.complain(f"it is not kept how it was started, for a restart: {error.filename2}: {error.strerror}")
 

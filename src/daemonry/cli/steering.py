@@ -92,8 +92,8 @@ def _stop_running(daemon: Daemon, target: Target, schedule: str, screen: Screen,
     if kill == CONTROL_GROUP:
         from . import belonging
 
-        others = belonging.of_running(daemon)
-        if others.is_here and others.is_supervised:
+        others = belonging.of_running(daemon, target)
+        if others.is_supervised and others.is_here:
             advice = "ask from outside; or let the program end by itself: it is started again"
             raise Refusal(f"{target.title} would be stopped from within, and this command with it; {advice}", FAILED)
     start = time.monotonic()
