@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.cli import belonging
+from daemonry.cli import belonging, places
 from daemonry.control import stopping
 from daemonry.errors import ControlError, StillRunning
 from daemonry.system import process
@@ -438,6 +438,20 @@ def test_whoever_claims_to_be_a_daemons_speaks_for_nobody_else(daemonry: Daemonr
     end_all(daemonry, master)
 
 
+@pytest.mark.root_only("an ordinary user has no cgroup")
+def test_nobody_keeps_a_start_off_by_claiming_to_be_left_over(daemonry: Daemonry) -> None:
+    """Where a daemon had a cgroup, what is not in it is none of its own."""
+    writable_mount()
+    master = claiming(daemonry, "/bin/sleep")
+    pid = daemonry.start("--settle", "0", "--", "sleep", "60")
+    worker = claim(daemonry, pid)
+    daemonry.daemons.stop(pid, signal.SIGKILL)
+    daemonry.start("--settle", "0", "--", "sleep", "60")
+    daemonry.stop()
+    assert is_alive(worker)
+    end_all(daemonry, master)
+
+
 def end_all(daemonry: Daemonry, *programs: Running) -> None:
     for each in programs:
         each.signal(signal.SIGTERM)
@@ -459,7 +473,7 @@ def test_a_cgroup_that_another_user_has_made_is_not_believed(daemonry: Daemonry)
         into = ("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh")
         stranger = daemonry.daemons.start("import time; print('up'); time.sleep(60)", through=into)
         wait_for(lambda: "up" in stranger.stdout, what="it is there")
-        assert belonging.left_by(str(daemonry.pidfile())) is not None
+        assert belonging.left_by(places.of_pidfile(str(daemonry.pidfile()))) is not None
         os.chown(group, NOBODY, NOBODY)
         daemonry.stop()
         assert is_alive(stranger.pid)
@@ -522,9 +536,9 @@ def test_what_belongs_to_a_daemon_that_runs_is_no_left_over(daemonry: Daemonry, 
     """Who has seen no daemon may see the pidfile of one that has been started since: that one is not touched."""
     pid = daemonry.start("--settle", "0", *sh("sleep 60 & echo up $!; wait"), through=fence)
     numbers_in(daemonry.log())
-    assert belonging.left_by(str(daemonry.pidfile())) is None
+    assert belonging.left_by(places.of_pidfile(str(daemonry.pidfile()))) is None
     daemonry.daemons.stop(pid, signal.SIGKILL)
-    assert belonging.left_by(str(daemonry.pidfile())) is not None
+    assert belonging.left_by(places.of_pidfile(str(daemonry.pidfile()))) is not None
     daemonry.stop()
 
 

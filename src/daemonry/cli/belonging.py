@@ -18,6 +18,7 @@ from . import cgroup, history, mark
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Any
 
     from ..control.daemon import Daemon
     from ..system.process import Process
@@ -126,22 +127,23 @@ def of_running(daemon: Daemon, target: Target) -> BelongingToRunning:
     found = daemon.process
     directories = [where for *named, where in cgroup.of_daemons(found.pid) if tuple(named) == _key(found)]
     # One in the foreground is in the session of whoever has typed it; what a start has made leads none, but has one.
-    own_session = found.session == found.pid or (not directories and _was_started(target, found))
+    own_session = found.session == found.pid or (not directories and _start_of(target, *_key(found)) is not None)
     past = history.recall(target)
     return BelongingToRunning(found, directories, own_session, past is not None and past.is_of(found))
 
 
-def _was_started(target: Target, daemon: Process) -> bool:
+def _start_of(target: Target, pid: int, born: int) -> dict[str, Any] | None:
     from . import memory
 
-    return memory.has_started(target, daemon)
+    return memory.start_of(target, pid, born)
 
 
-def left_by(pidfile: str) -> Belonging | None:
+def left_by(target: Target) -> Belonging | None:
     """Return what the daemon has left that has ended without taking its pidfile away; ``None`` for nothing.
 
     Whoever has its session's number by now is not known, nor who has come from it: a process counts by itself.
     """
+    pidfile = target.pidfile
     number = control.number_left(pidfile)
     if number is None:
         return None
@@ -161,5 +163,8 @@ def left_by(pidfile: str) -> Belonging | None:
         said = mark.read(mark.on(pid) or "")
         if said is not None:
             is_meant(*said[:2])
-    left = Belonging([(number, born) for born, fits in births.items() if fits], directories)
+    daemons = [(number, born) for born, fits in births.items() if fits]
+    if not directories and any((_start_of(target, *each) or {}).get("cgroup") for each in daemons):
+        return None  # it had one, so what is not there is none of its own
+    left = Belonging(daemons, directories)
     return left if left.members() else None

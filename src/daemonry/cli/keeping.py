@@ -158,7 +158,7 @@ def _refuse_left_overs(target: Target) -> None:
     """Refuse to take away by what it is known whose they are."""
     from . import belonging
 
-    left = belonging.left_by(target.pidfile) if os.path.lexists(target.pidfile) else None
+    left = belonging.left_by(target) if os.path.lexists(target.pidfile) else None
     if left is not None:
         named = ", ".join(map(str, left.members()))
         advice = f"end it first, by `daemonry stop {target.title}`"

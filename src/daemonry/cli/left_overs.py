@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def end(target: Target, schedule: str, screen: Screen) -> bool:
     """End it; return whether there was any."""
-    others = belonging.left_by(target.pidfile)
+    others = belonging.left_by(target)
     if others is None:
         return False
     named, start = ", ".join(map(str, others.members())), time.monotonic()
@@ -35,7 +35,7 @@ def refuse(target: Target) -> None:
 
     :raises Refusal: when there is any.
     """
-    left = belonging.left_by(target.pidfile)
+    left = belonging.left_by(target)
     if left is not None:
         raise Refusal(
             f"{target.title} has ended, but what it started runs on: {', '.join(map(_with_ports, left.members()))}; "

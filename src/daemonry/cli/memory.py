@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from ..errors import ControlError
 from ..system import process
 from ..system.safe_path import at_directory
-from . import trusted
+from . import cgroup, trusted
 from .homes import make_directories
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ class Memory:
     def keep(self, pid: int) -> None:
         """Let it be the memory, now that the daemon, ``pid``, is up and holds the pidfile."""
         self._kept["process"] = [pid, process.birth_of(pid)]
+        self._kept["cgroup"] = any(number == pid for number, _, _ in cgroup.of_daemons(pid))
         self.write()
         os.replace(self._draft, self._path)
 
@@ -123,12 +124,13 @@ def log_of(target: Target) -> str | None:
     return log if isinstance(log, str) else target.log
 
 
-def has_started(target: Target, daemon: process.Process) -> bool:
-    """Whether it is this process, which so has a session of its own, that was started."""
+def start_of(target: Target, pid: int, born: int) -> dict[str, Any] | None:
+    """Return what was kept if it was of the start of this very process, which so was given a session of its own."""
     try:
-        return bool(recall(target).get("process") == [daemon.pid, daemon.born])
+        kept = recall(target)
     except ControlError:
-        return False
+        return None
+    return kept if kept.get("process") == [pid, born] else None
 
 
 def _is_unknown(target: Target, advice: str, reason: str | None = None) -> ControlError:
