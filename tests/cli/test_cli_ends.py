@@ -351,20 +351,34 @@ def test_a_daemon_that_a_daemon_has_started_is_its_own(
 ) -> None:
     """It doesn't end with the other, whose environment it has, and which would be below the other's cgroup."""
     inner = daemonry.new_name()
-    begin = (
-        f"import runpy, sys; sys.argv[1:] = {['start', '--name', inner, *flags, '--settle', '0', *sh('sleep 50')]!r}"
-    )
-    begin += "; runpy.run_module('daemonry', run_name='__main__', alter_sys=True)"
-    program = daemonry.directory / "begins.py"
-    program.write_text(begin)
-    script = f"{sys.executable} {program} || exit; echo up $$; sleep 60"
-    daemonry.start("--settle", "0", *sh(script), through=fence)
+    daemonry.start("--settle", "0", *beginning(daemonry, inner, *flags), through=fence)
     numbers_in(daemonry.log())
     pid = daemonry.pid(inner)
     daemonry.stop()
     assert is_alive(pid)
     daemonry.stop(inner)
     assert daemonry.daemons.alive() == []
+
+
+def beginning(daemonry: Daemonry, inner: str, *flags: str) -> tuple[str, ...]:
+    """Return a program that starts a daemon."""
+    words = ["start", "--name", inner, *flags, "--settle", "0", *sh("sleep 50")]
+    begin = f"import runpy, sys; sys.argv[1:] = {words!r}"
+    begin += "; runpy.run_module('daemonry', run_name='__main__', alter_sys=True)"
+    program = daemonry.directory / "begins.py"
+    program.write_text(begin)
+    return sh(f"{sys.executable} {program} || exit; echo up $$; sleep 60")
+
+
+def test_below_a_supervisor_a_daemon_ends_with_who_has_started_it(daemonry: Daemonry, fence: tuple[str, ...]) -> None:
+    """Nothing of a supervised program's escapes, whatever it says of itself."""
+    inner = daemonry.new_name()
+    daemonry.start("--restart", "--settle", "0", *beginning(daemonry, inner), through=fence)
+    numbers_in(daemonry.log())
+    assert is_alive(daemonry.pid(inner))
+    daemonry.stop()
+    assert daemonry.daemons.alive() == []
+    daemonry.stop(inner)
 
 
 def test_the_other_jobs_of_a_shell_are_not_ended_with_one_in_front(daemonry: Daemonry) -> None:
