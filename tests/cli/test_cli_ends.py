@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -493,7 +494,13 @@ def test_a_cgroup_that_another_user_has_made_is_not_believed(daemonry: Daemonry)
         assert is_alive(stranger.pid)
         end_all(daemonry, stranger)
     finally:
+        wait_for(lambda: is_removed(group), what="nobody is in the group any more")
+
+
+def is_removed(group: Path) -> bool:
+    with contextlib.suppress(OSError):  # EBUSY
         group.rmdir()
+    return not group.exists()
 
 
 def writable_mount() -> Path:

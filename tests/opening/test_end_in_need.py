@@ -63,7 +63,6 @@ def read(daemons: Daemons, name: str) -> str:
     return (daemons.directory / name).read_text()
 
 
-@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("set_up", ["", "options['detach_process'] = False", LOGGING])
 @pytest.mark.parametrize("need", NEEDS)
 def test_the_text_of_an_exit_is_all_that_is_told(daemons: Daemons, need: str, set_up: str) -> None:
@@ -74,7 +73,6 @@ def test_the_text_of_an_exit_is_all_that_is_told(daemons: Daemons, need: str, se
         assert read(daemons, "log") == "CRITICAL daemonry the disk is full\n"
 
 
-@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("set_up", ["", "options['detach_process'] = False", LOGGING])
 @pytest.mark.parametrize("need", NEEDS)
 def test_the_programs_own_exception_is_the_one_that_is_shown(daemons: Daemons, need: str, set_up: str) -> None:
@@ -95,7 +93,6 @@ def test_a_library_that_is_gone_leaves_no_pidfile(daemons: Daemons, need: str) -
     assert not (daemons.directory / "pidfile").exists()
 
 
-@pytest.mark.reliability("Full and broken places")
 @pytest.mark.parametrize("lock", ["'pidfile'", "daemonry.PIDLockFile('pidfile')"])
 def test_without_descriptors_the_log_says_that_the_pidfile_stays(daemons: Daemons, lock: str) -> None:
     run(daemons, "without_descriptors", "need()", f"options['pidfile'] = {lock}").check(1)

@@ -38,6 +38,7 @@ import json, os, sys
 import ast, ctypes, resource, socket, syslog, threading, tokenize, traceback
 from daemonry import DaemonContext
 from daemonry.steps import accounts, privileges, terminal
+from daemonry.system import exit_stack
 from harness.attempts import in_fork
 from harness.probe import status_of
 

@@ -49,7 +49,7 @@ PROGRAM = """
 import ast, ctypes, grp, json, os, pwd, resource, signal, socket, struct, sys, syslog, threading, tokenize, traceback
 from daemonry import DaemonContext
 from daemonry.steps import accounts, privileges, saved_streams, terminal
-from daemonry.system import libc
+from daemonry.system import exit_stack, libc
 from harness.attempts import in_fork
 
 C = ctypes.CDLL(None, use_errno=True)

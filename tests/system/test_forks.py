@@ -299,6 +299,11 @@ def test_a_worker_whom_the_launcher_may_not_end_is_named(daemons: Daemons, ordin
     before = """
         import json, pwd
         daemonry.launch.launcher.DYING = daemonry.launch.witness.DYING = 0.2
+        # It gives up its rights by itself, and then may not be able to read where the library is.
+        from daemonry.launch import failures, launcher, witness
+        from daemonry.steps import telling
+        from daemonry.system import exit_stack, family, process
+        failures.prepare()
         user = pwd.getpwnam("nobody").pw_uid
         def gain():
             if os.path.exists("working"):
