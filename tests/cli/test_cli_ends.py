@@ -486,7 +486,7 @@ def test_a_cgroup_that_another_user_has_made_is_not_believed(daemonry: Daemonry)
     group.mkdir()
     try:
         into = ("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh")
-        stranger = daemonry.daemons.start("import time; print('up'); time.sleep(60)", through=into)
+        stranger = daemonry.daemons.start("import time; print('up', flush=True); time.sleep(60)", through=into)
         wait_for(lambda: "up" in stranger.stdout, what="it is there")
         assert belonging.left_by(places.of_pidfile(str(daemonry.pidfile()))) is not None
         os.chown(group, NOBODY, NOBODY)

@@ -37,7 +37,7 @@ import json, os, sys
 # Only root may be able to read them where this Python is.
 import ast, ctypes, resource, socket, syslog, threading, tokenize, traceback
 from daemonry import DaemonContext
-from daemonry.steps import accounts, privileges, terminal
+from daemonry.steps import accounts, privileges, saved_streams, terminal
 from daemonry.system import exit_stack
 from harness.attempts import in_fork
 from harness.probe import status_of
