@@ -388,8 +388,11 @@ def test_without_a_descriptor_to_load_by_what_telling_of_it_takes_the_reason_is_
         plain=True,
         env={"PYTHONPATH": str(Path(daemonry.__path__[0]).parent)},
     ).check()
-    assert launched.stdout.startswith(f"detach {errno.EMFILE} cannot start the daemon: step detach: ")
-    assert launched.stdout.endswith("Too many open files; raise the limit, see ulimit -n\n")
+    # Who is not root may have asked for more by then.
+    step, told = launched.stdout.split(" ", 1)
+    assert step in ("detach", "check_options")
+    assert told.startswith(f"{errno.EMFILE} cannot start the daemon: step {step}: ")
+    assert told.endswith("Too many open files; raise the limit, see ulimit -n\n")
     assert daemons.alive() == []
 
 
