@@ -34,6 +34,11 @@ PROGRAM = """
     def without_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
+    try:
+        raise LookupError
+    except LookupError:
+        logging.Formatter().formatException(sys.exc_info())  # which from Python 3.13 on loads something of its own
+
     need, options = globals()[sys.argv[1]], {"stdout": "errors", "stderr": "errors"}
     exec(sys.argv[3])
     around = open("around", "w")
