@@ -21,8 +21,9 @@ import daemonry
 from daemonry import DaemonContext, PIDLockFile
 
 # The calls by which Python loads a module are Python's: what a start loads when it needs it is there before.
-for _each in pkgutil.iter_modules(daemonry.__path__):
-    importlib.import_module(f"daemonry.{_each.name}")
+for _each in pkgutil.walk_packages(daemonry.__path__, "daemonry."):
+    if not _each.name.startswith(("daemonry.cli", "daemonry.__main__")):
+        importlib.import_module(_each.name)
 
 # Its call marks in what strace has written where the daemon's body begins; nothing else makes it.
 MARK = os.sched_yield

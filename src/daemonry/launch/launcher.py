@@ -159,8 +159,9 @@ class Launcher:
 
     def _is_gone(self, patience: float) -> bool:
         """Wait until the witness has ended: the pipe tells it, unless a process of the program's still has that."""
-        if self._heard_all or self._await_end(min(patience, _SOON)):
-            return True
+        with ignored(OSError):  # it can't be waited for so; that the daemon is ready has been said
+            if self._heard_all or self._await_end(min(patience, _SOON)):
+                return True
         from ..system import process
 
         return process.wait_for_exit(self._witness, patience)
