@@ -51,7 +51,7 @@ def main(directory, detach):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Answer who started this program, in every way to start it.")
+    parser = argparse.ArgumentParser(description="Tell who started this program, in every way to start it.")
     parser.add_argument("--detach", action="store_const", const=True, help="fork, whoever starts it")
     parser.add_argument("directory", type=os.path.abspath)
     options = parser.parse_args()

@@ -6,7 +6,7 @@ import job
 from daemonry import DaemonContext
 
 if "starters" in job.settings:
-    import daemonry.pidfile  # noqa: F401  # whose errors all but one of them need, as the peers' starters have theirs
+    import daemonry.pidfile.errors  # noqa: F401  # which all but one of them need, as the peers' starters have theirs
 
 context = DaemonContext(umask=0o022, pidfile=job.pidfile)
 job.begin()

@@ -12,17 +12,17 @@ _SILENT = "\N{EN DASH}"
 
 
 def table() -> Any:
-    """Answer the tools with their manuals, the rows with the tests that show them, and what daemonry lacks."""
+    """Return the tools with their manuals, the rows with the tests that show them, and what daemonry lacks."""
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
 def manuals() -> list[str]:
-    """Answer a line for each tool: which manual says what is said of it."""
+    """Return a line for each tool: which manual says what is said of it."""
     return [f"* {tool['title']}: `{_plain(tool['manual'])} <{tool['url']}>`__" for tool in table()["tools"]]
 
 
 def rows() -> list[str]:
-    """Answer the lines of the table, daemonry first."""
+    """Return the lines of the table, daemonry first."""
     shown = table()
     head = ("", "daemonry", *(tool["title"] for tool in shown["tools"]))
     listed = [(row["what"], row["ours"], *_theirs(row, shown)) for row in shown["rows"]]
@@ -30,14 +30,14 @@ def rows() -> list[str]:
 
 
 def lacking() -> list[str]:
-    """Answer the lines of the table of what daemonry has not."""
+    """Return the lines of the table of what daemonry has not."""
     shown = table()
     head = ("", *(tool["title"] for tool in shown["tools"]))
     return _table("20 16 14 16 20 18 18", head, [(row["what"], *_theirs(row, shown)) for row in shown["lacking"]])
 
 
 def tests() -> list[str]:
-    """Answer the lines of a table of the tests that show what is said of daemonry."""
+    """Return the lines of a table of the tests that show what is said of daemonry."""
     listed = [(row["what"], ", ".join(f"``{test}``" for test in row["tests"])) for row in table()["rows"]]
     return _table("25 75", ("", "tests"), listed)
 

@@ -20,7 +20,7 @@ _NO_GROUP = ("options", "optional arguments")
 
 
 def flags() -> list[tuple[tuple[str, ...], str, list[Flag]]]:
-    """Answer all flags of all commands, each once: which commands take them, the title of their group, and they."""
+    """Return all flags of all commands, each once: which commands take them, the title of their group, and they."""
     takers: dict[tuple[str, Flag], list[str]] = {}
     for name in COMMANDS:
         for title, action in _flags_of(parser_of(name)):
@@ -49,7 +49,7 @@ def _metavar_of(action: argparse.Action) -> str:
 
 
 def arguments(name: str) -> list[tuple[str, str]]:
-    """Answer what a command takes beside flags and the daemon: what it is called, and its help."""
+    """Return what a command takes beside flags and the daemon: what it is called, and its help."""
     return [
         (str(action.metavar), action.help or "")
         for action in parser_of(name)._actions
@@ -58,7 +58,7 @@ def arguments(name: str) -> list[tuple[str, str]]:
 
 
 def sentence(text: str) -> str:
-    """Answer a help, which has neither a capital nor a full stop, as a sentence."""
+    """Return a help, which has neither a capital nor a full stop, as a sentence."""
     return f"{text[0].upper()}{text[1:].rstrip(':')}."
 
 

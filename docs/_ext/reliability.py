@@ -11,17 +11,17 @@ EVIDENCE = Path(__file__).parent.parent / "reliability.json"
 
 
 def evidence() -> Any:
-    """Answer what the run wrote down."""
+    """Return what the run wrote down."""
     return json.loads(EVIDENCE.read_text(encoding="utf-8"))
 
 
 def kinds() -> list[str]:
-    """Answer what was shown, in the order of the run."""
+    """Return what was shown, in the order of the run."""
     return list(dict.fromkeys(row["kind"] for row in evidence()["rows"]))
 
 
 def summary() -> list[str]:
-    """Answer the lines of a table of all kinds with their numbers."""
+    """Return the lines of a table of all kinds with their numbers."""
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in kinds()}
     properties = Counter(row["kind"] for row in evidence()["rows"])
     for row in evidence()["rows"]:
@@ -38,7 +38,7 @@ def summary() -> list[str]:
 
 
 def of_kind(kind: str) -> list[str]:
-    """Answer the lines of a table of all properties of one kind, and of the tables that its tests gave."""
+    """Return the lines of a table of all properties of one kind, and of the tables that its tests gave."""
     rows = [row for row in evidence()["rows"] if row["kind"] == kind]
     listed = [(row["sentence"], f"{_total(row['verdicts']):,}", _told(row["verdicts"])) for row in rows]
     lines = _table("70 10 45", ("what holds", "cases", "what became of them"), listed)

@@ -8,7 +8,7 @@ from daemonry import DaemonContext
 
 
 def listed() -> list[tuple[str, str]]:
-    """Answer each step's name with the first paragraph of its method's docstring."""
+    """Return each step's name with the first paragraph of its method's docstring."""
     return [(name, _first_paragraph(getattr(DaemonContext, name))) for name in DaemonContext.steps]
 
 

@@ -10,7 +10,7 @@ from daemonry.units import write
 
 
 def printed(line: str) -> str:
-    """Answer what ``daemonry unit ...`` prints.
+    """Return what ``daemonry unit ...`` prints.
 
     :param line: the command as it is typed.
     """

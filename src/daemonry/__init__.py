@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .context import DaemonContext
     from .control.daemon import find
     from .errors import DaemonError, DaemonStartError, InvalidOption, Terminated
-    from .pidfile.as_lockfile import DaemonAlreadyRunning, DaemonLockTimeout, PIDLockFile, TimeoutPIDLockFile
+    from .pidfile.as_lockfile import PIDLockFile, TimeoutPIDLockFile
+    from .pidfile.errors import DaemonAlreadyRunning, DaemonLockTimeout
     from .steps.descriptors import own_files
     from .steps.signals import default_signal_map
 

@@ -15,8 +15,7 @@ import pytest
 from control_programs import BECOME, sleeping, started
 
 from daemonry.control import daemon as control
-from daemonry.pidfile import PIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileError
+from daemonry.pidfile import PIDFileError, PIDLockFile
 from harness.probe import facts_of
 from harness.size import times
 from harness.waiting import wait_for

@@ -21,8 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemonry.control import daemon as control
-from daemonry.pidfile import PIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileError
+from daemonry.pidfile import PIDFileError, PIDLockFile
 from daemonry.system import process
 from hostile_pidfiles import HOSTILE, snapshot
 

@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["daemonry"]):
     from daemonry.launch import messages
     from daemonry.manager import listen as sd_listen
     from daemonry.manager import notify as sd_notify
-    from daemonry.pidfile.as_lockfile import PIDFileError
+    from daemonry.pidfile import PIDFileError
     from daemonry.pidfile.reading import fault_of, is_number_alone, pid_in, writer
 
 _file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the fuzzer runs

@@ -13,8 +13,7 @@ import lockfile
 import pytest
 
 import daemonry
-from daemonry.pidfile import PIDLockFile, TimeoutPIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
+from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDLockFile, TimeoutPIDLockFile
 from pidfile_programs import HOLD, TRY, hold
 
 if TYPE_CHECKING:

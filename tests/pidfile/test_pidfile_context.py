@@ -12,8 +12,7 @@ import lockfile
 import pytest
 
 from daemonry.control import find_or_left_over
-from daemonry.pidfile import PIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileLocked
+from daemonry.pidfile import PIDFileLocked, PIDLockFile
 from harness.probe import facts_of
 from harness.size import times
 from harness.waiting import wait_for, wait_for_exit

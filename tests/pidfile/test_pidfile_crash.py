@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import lockfile
 import pytest
 
-from daemonry.pidfile import PIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileLocked
+from daemonry.pidfile import PIDFileLocked, PIDLockFile
 from harness.probe import facts_of
 from harness.waiting import read_json, wait_for
 from pidfile_programs import HOLD, TRY, hold, openings, said, unshared
@@ -57,7 +56,7 @@ def test_a_program_that_ends_without_a_release_leaves_a_file_that_hinders_nobody
 # In a pid namespace of its own: its first holder is killed, and a stranger gets the number.
 RECYCLED = """
     import os, signal, sys, threading, time
-    from daemonry.pidfile.as_lockfile import PIDFileLocked
+    from daemonry.pidfile import PIDFileLocked
     from daemonry.pidfile import PIDLockFile
     from harness.pids import next_is
     from harness.waiting import wait_for
@@ -177,7 +176,7 @@ def test_forked_children_give_it_up_and_never_remove_the_file(daemons: Daemons, 
     holder = daemons.start(
         """
         import multiprocessing, os, signal, sys
-        from daemonry.pidfile.as_lockfile import PIDFileLocked
+        from daemonry.pidfile import PIDFileLocked
         from daemonry.pidfile import PIDLockFile
         from lockfile import NotMyLock
         from harness.probe import publish

@@ -13,8 +13,7 @@ import lockfile
 import pytest
 
 from daemonry import DaemonAlreadyRunning, DaemonError, DaemonLockTimeout, DaemonStartError
-from daemonry.pidfile import PIDLockFile, TimeoutPIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked, PIDFileLockTimeout
+from daemonry.pidfile import PIDFileError, PIDFileLocked, PIDFileLockTimeout, PIDLockFile, TimeoutPIDLockFile
 from harness.shown import shown
 from pidfile_programs import unshared
 
@@ -159,7 +158,7 @@ def test_there_is_nothing_to_read_where_there_is_no_directory(tmp_path: Path) ->
 # Prints what acquire() says, and what is then in the directory.
 REFUSED = """
     import os, sys
-    from daemonry.pidfile.as_lockfile import PIDFileError
+    from daemonry.pidfile import PIDFileError
     from daemonry.pidfile import PIDLockFile
     lock = PIDLockFile(sys.argv[1])
     try:
@@ -209,7 +208,7 @@ def test_a_strangers_file_that_is_held_is_told_as_held(daemons: Daemons) -> None
     said = daemons.launch(
         """
         import sys
-        from daemonry.pidfile.as_lockfile import PIDFileLocked
+        from daemonry.pidfile import PIDFileLocked
         from daemonry.pidfile import PIDLockFile
         lock = PIDLockFile(sys.argv[1])
         for refused in (lock.acquire, lock.break_lock):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemonry.pidfile import PIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileError
+from daemonry.pidfile import PIDFileError, PIDLockFile
 from pidfile_programs import HOLD, TRY, hold, unshared
 
 if TYPE_CHECKING:

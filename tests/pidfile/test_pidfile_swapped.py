@@ -32,7 +32,7 @@ from collections import Counter
 from lockfile import LockError, NotLocked, NotMyLock
 from daemonry.control import daemon as control
 from daemonry.errors import ControlError
-from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
+from daemonry.pidfile import PIDFileError, PIDFileLocked
 from daemonry.pidfile import PIDLockFile
 
 control._CHANGING, control._MOST_DOUBTS = 0.01, 2
@@ -308,7 +308,7 @@ import json, os, sys
 from collections import Counter
 from daemonry.control import daemon as control
 from daemonry.errors import ControlError
-from daemonry.pidfile.as_lockfile import PIDFileError, PIDFileLocked
+from daemonry.pidfile import PIDFileError, PIDFileLocked
 from daemonry.pidfile import PIDLockFile
 control._CHANGING, control._MOST_DOUBTS = 0.01, 2
 path, rounds = sys.argv[1], int(sys.argv[2])

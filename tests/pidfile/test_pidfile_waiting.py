@@ -12,8 +12,7 @@ import lockfile
 import pytest
 
 from daemonry.control import find
-from daemonry.pidfile import PIDLockFile, TimeoutPIDLockFile
-from daemonry.pidfile.as_lockfile import PIDFileLocked, PIDFileLockTimeout
+from daemonry.pidfile import PIDFileLocked, PIDFileLockTimeout, PIDLockFile, TimeoutPIDLockFile
 from harness.probe import facts_of
 from harness.waiting import read_json, wait_for
 from pidfile_programs import HOLD, TRY, hold, said, unshared

@@ -10,7 +10,7 @@ _PRELUDE = """
     import gc, json, os, select, signal, sys, syslog
     from daemonry import DaemonAlreadyRunning, DaemonContext, DaemonStartError, PIDLockFile
     from daemonry.control import ControlError, find
-    from daemonry.pidfile.as_lockfile import PIDFileError
+    from daemonry.pidfile import PIDFileError
 
     path, numbers = sys.argv[1], [int(word) for word in sys.argv[2:]]
     with DaemonContext(detach_process=False, pidfile=PIDLockFile(path)):

@@ -67,7 +67,7 @@ def test_without_a_proc_or_with_one_that_hides_processes_a_daemon_lives_as_ever(
 ASKED = """
     import sys
     from daemonry.control import daemon as control
-    from daemonry.pidfile.as_lockfile import PIDFileLocked
+    from daemonry.pidfile import PIDFileLocked
     from daemonry.pidfile import PIDLockFile
     try:
         PIDLockFile(sys.argv[1]).acquire()

@@ -82,7 +82,7 @@ def test_a_directory_that_its_server_no_longer_knows_is_named_with_what_to_do(
 
 LOCK = """
     import sys
-    from daemonry.pidfile.as_lockfile import PIDFileError
+    from daemonry.pidfile import PIDFileError
     from daemonry.pidfile import PIDLockFile
 
     try:

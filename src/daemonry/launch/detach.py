@@ -263,7 +263,7 @@ def _adopt_orphans() -> bool:
     Called before the daemon is forked, which might leave something sooner than its witness is at work.
 
     Where there is no such thing init is that parent, as it will be after the start, and so it is where nobody has
-    loaded ctypes: that takes longer than all the rest of a start. Answer whether this process is.
+    loaded ctypes: that takes longer than all the rest of a start. Return whether this process is.
     """
     if "ctypes" not in sys.modules:
         return False

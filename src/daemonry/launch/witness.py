@@ -102,7 +102,7 @@ class _Witness:
     def _is_missed(self) -> bool:
         """Tell the launcher that a daemon which has not ended yet can't say any more that it is ready.
 
-        It may be about to end: of one that has not become another program the launcher waits for that. Answer whether
+        It may be about to end: of one that has not become another program the launcher waits for that. Return whether
         this process is needed any more: for a launcher, or for an end that may leave something behind.
         """
         self._reap()

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from lockfile import LockBase
 
-from .errors import DaemonAlreadyRunning, DaemonLockTimeout, PIDFileError, PIDFileLocked, PIDFileLockTimeout
 from .lock import PidfileLock, require_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .lock import AnyPath
 
-__all__ = [
-    "DaemonAlreadyRunning",
-    "DaemonLockTimeout",
-    "PIDFileError",
-    "PIDFileLockTimeout",
-    "PIDFileLocked",
-    "PIDLockFile",
-    "TimeoutPIDLockFile",
-]
+__all__ = ["PIDLockFile", "TimeoutPIDLockFile"]
 
 
 class PIDLockFile(PidfileLock, LockBase):
